@@ -1,0 +1,138 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+const (
+	eventStreams   = 64               // streams open at a time; each holds a goroutine and a mailbox
+	eventKeepAlive = 10 * time.Second // silence after which a comment is sent
+	eventDeadline  = 10 * time.Second // a reader that takes nothing for so long is gone
+	eventPace      = 200 * time.Millisecond
+	eventLife      = time.Hour // then the reader comes back, and is asked for its sign-in again
+)
+
+// feed serves the event streams.
+type feed struct {
+	cameras   Cameras
+	slots     chan struct{}
+	keepAlive time.Duration
+}
+
+func newFeed(c Cameras) *feed {
+	return &feed{cameras: c, slots: make(chan struct{}, eventStreams), keepAlive: eventKeepAlive}
+}
+
+// reserve takes one of the places for a stream; call release when it ended.
+func (f *feed) reserve() (release func(), err error) {
+	select {
+	case f.slots <- struct{}{}:
+		return func() { <-f.slots }, nil
+	default:
+		return nil, Explain(ErrUnavailable, fmt.Sprintf("%d event streams are open already: close some pages of this box.", eventStreams))
+	}
+}
+
+// serve writes events to w until ctx ends, the reader goes, or the stream's
+// life is over. First it tells the state of each camera.
+func (f *feed) serve(ctx context.Context, w http.ResponseWriter, only, detect string) {
+	box := newMailbox(only, detect)
+	stop := f.cameras.Watch(box.put)
+	defer stop()
+
+	s := &stream{w: w, control: http.NewResponseController(w)}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // a proxy must not collect the events
+	// The server's read deadline would otherwise end the request; not every
+	// writer knows deadlines (tests), and without one nothing is lost.
+	_ = s.control.SetReadDeadline(time.Time{})
+
+	s.text("retry: 1000\n\n")
+	for _, c := range f.cameras.List() {
+		if only == "" || only == c.ID {
+			s.event("camera", c)
+		}
+	}
+	if s.flush() != nil {
+		return
+	}
+
+	silence := time.NewTicker(f.keepAlive)
+	defer silence.Stop()
+	life := time.NewTimer(eventLife)
+	defer life.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-life.C:
+			return
+		case <-silence.C:
+			s.text(": still here\n\n")
+		case <-box.wake:
+			cameras, detections := box.take()
+			for _, c := range cameras {
+				s.event("camera", c)
+			}
+			for _, d := range detections {
+				s.event("detections", d)
+			}
+			silence.Reset(f.keepAlive)
+		}
+		if s.flush() != nil {
+			return
+		}
+		if detect != everyDetection && !pause(ctx, eventPace) {
+			return
+		}
+	}
+}
+
+// pause waits; false when ctx ended meanwhile.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// stream collects events and sends them in one write.
+type stream struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	buf     bytes.Buffer
+}
+
+func (s *stream) text(t string) { s.buf.WriteString(t) }
+
+func (s *stream) event(name string, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		// Only a figure that is no number (NaN) cannot be written; the next one can.
+		s.buf.WriteString(": left out: " + err.Error() + "\n\n")
+		return
+	}
+	s.buf.WriteString("event: " + name + "\ndata: ")
+	s.buf.Write(b)
+	s.buf.WriteString("\n\n")
+}
+
+func (s *stream) flush() error {
+	_ = s.control.SetWriteDeadline(time.Now().Add(eventDeadline)) // as above
+	if _, err := s.w.Write(s.buf.Bytes()); err != nil {
+		return err
+	}
+	s.buf.Reset()
+	return s.control.Flush()
+}
