@@ -1,0 +1,220 @@
+package config
+
+import (
+	"net/url"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Kind tells the kinds of sources apart.
+type Kind string
+
+// The kinds of sources.
+const (
+	KindRTSP    Kind = "rtsp"   // rtsp://…
+	KindFile    Kind = "file"   // a path
+	KindDevice  Kind = "device" // /dev/videoN
+	KindPattern Kind = "test"   // test:PATTERN
+	KindDemo    Kind = "demo"   // demo:
+	KindUnknown Kind = ""       // a URL of a scheme that is not served
+)
+
+var devicePath = regexp.MustCompile(`^/dev/video[0-9]+$`)
+
+// patterns are those of GStreamer's videotestsrc that show a picture.
+var patterns = []string{
+	"smpte", "snow", "black", "white", "red", "green", "blue",
+	"checkers-1", "checkers-2", "checkers-4", "checkers-8", "circular", "blink",
+	"smpte75", "zone-plate", "gamut", "chroma-zone-plate", "solid-color", "ball",
+	"smpte100", "bar", "pinwheel", "spokes", "gradient", "colors", "smpte-rp-219",
+}
+
+// KindOf tells what a source is, without looking whether it is there.
+func KindOf(source string) Kind {
+	scheme, _, hasScheme := strings.Cut(source, "://")
+	switch {
+	case strings.HasPrefix(source, "demo:"):
+		return KindDemo
+	case strings.HasPrefix(source, "test:"):
+		return KindPattern
+	case devicePath.MatchString(source):
+		return KindDevice
+	case hasScheme && strings.EqualFold(scheme, "rtsp"):
+		return KindRTSP
+	case hasScheme && !strings.ContainsAny(scheme, `/\ `):
+		return KindUnknown
+	}
+	return KindFile
+}
+
+// Redact returns a source fit for logs: of a URL only the scheme, the host and
+// the path are left, since cameras take passwords in queries, too. A path that
+// looks like a query (user=admin&password=…) is hidden with it.
+func Redact(source string) string {
+	scheme, rest, ok := strings.Cut(source, "://")
+	if !ok {
+		// A scheme that was forgotten: admin:secret@camera/stream.
+		if at := strings.LastIndexByte(source, '@'); at >= 0 {
+			return "***@" + hideQuery(source[at+1:])
+		}
+		return source
+	}
+	// A password may hold / ? and #, unescaped: only the last @ ends it.
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		return scheme + "://***@" + hideQuery(rest[at+1:])
+	}
+	return scheme + "://" + hideQuery(rest)
+}
+
+func hideQuery(s string) string {
+	cut := strings.IndexAny(s, "?#;&=")
+	if cut < 0 {
+		return s
+	}
+	if slash := strings.LastIndexByte(s[:cut], '/'); s[cut] != '?' && slash >= 0 {
+		cut = slash + 1
+	}
+	return s[:cut] + "***"
+}
+
+// problemOf says what is wrong with a source, quoting nothing secret of it.
+func problemOf(source string) (problem, suggestion string) {
+	switch KindOf(source) {
+	case KindDemo:
+		if source != "demo:" {
+			return quote(source) + " has something behind demo:", `write "demo:"`
+		}
+	case KindPattern:
+		name := strings.TrimPrefix(source, "test:")
+		for _, p := range patterns {
+			if p == name {
+				return "", ""
+			}
+		}
+		if near := nearest(name, patterns); near != "" {
+			return "there is no test pattern " + quote(name), didYouMean("test:" + near)
+		}
+		return "there is no test pattern " + quote(name), "the patterns are " + strings.Join(patterns, ", ")
+	case KindRTSP:
+		return rtspProblem(source)
+	case KindUnknown:
+		scheme, rest, _ := strings.Cut(source, "://")
+		const kinds = "a source is rtsp://…, a file's path, /dev/videoN, test:PATTERN or demo:"
+		switch {
+		case strings.EqualFold(scheme, "file"):
+			return "file:// is not a source", "write the path itself: " + strconv.Quote(Redact(rest))
+		case nearest(strings.ToLower(scheme), []string{"rtsp"}) != "":
+			return quote(scheme+"://") + " is not a kind of source", didYouMean("rtsp://")
+		}
+		return quote(scheme+"://") + " is not a kind of source", kinds
+	case KindFile:
+		if rest, ok := strings.CutPrefix(source, "rtsp:"); ok {
+			return "an rtsp source begins with rtsp://", "write " + strconv.Quote("rtsp://"+strings.TrimPrefix(Redact("x://"+strings.TrimLeft(rest, "/")), "x://"))
+		}
+		if strings.HasPrefix(source, "/dev/") {
+			return quote(source) + " is not a camera's device", "the devices of cameras are /dev/video0, /dev/video1, …"
+		}
+		if strings.HasSuffix(source, "/") {
+			return quote(Redact(source)) + " is a folder", "name a video file"
+		}
+	}
+	return "", ""
+}
+
+func rtspProblem(source string) (problem, suggestion string) {
+	// url.Parse quotes what it was given, password and all: its text is dropped.
+	u, err := url.Parse(source)
+	if err != nil {
+		return "the rtsp address cannot be read", "in user names and passwords write special characters as %40 (@), %2F (/), %3A (:), %23 (#), %25 (%)"
+	}
+	if u.Hostname() == "" {
+		return "the rtsp address has no host", "write rtsp://USER:PASSWORD@HOST/PATH"
+	}
+	if strings.ContainsRune(u.Path, '@') && u.User == nil {
+		return "the rtsp address has an @ behind its host", "in user names and passwords write / as %2F, ? as %3F and # as %23"
+	}
+	if p := u.Port(); p != "" {
+		if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 {
+			return "the rtsp address has no valid port", "a port is a number from 1 to 65535; the usual one is 554"
+		}
+	}
+	return "", ""
+}
+
+// FromSource makes a camera with default settings for a source named on the
+// command line. Its id comes from the file's or the host's name, is valid, and
+// differs from those of the others. The source is not checked: Validate does.
+func FromSource(source string, others ...Camera) Camera {
+	c := DefaultCamera()
+	c.Source = source
+	c.Name = titleFor(source)
+	base := slug(c.Name)
+	c.ID = base
+	for n := 2; taken(c.ID, others); n++ {
+		suffix := "-" + strconv.Itoa(n)
+		c.ID = base[:min(len(base), 64-len(suffix))] + suffix
+	}
+	return c
+}
+
+func taken(id string, cams []Camera) bool {
+	for i := range cams {
+		if cams[i].ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// titleFor is the part of a source that tells it from others, never a secret.
+func titleFor(source string) string {
+	switch KindOf(source) {
+	case KindDemo:
+		return "demo"
+	case KindPattern:
+		return strings.TrimSuffix("test "+strings.TrimPrefix(source, "test:"), " ")
+	case KindRTSP, KindUnknown:
+		_, rest, _ := strings.Cut(Redact(source), "://")
+		rest = strings.TrimSuffix(strings.TrimPrefix(rest, "***@"), "***")
+		rest = strings.Trim(rest, "/")
+		host, tail, found := strings.Cut(rest, "/")
+		if h, _, ok := strings.Cut(host, ":"); ok && !strings.HasPrefix(host, "[") {
+			host = h
+		}
+		if found {
+			return host + " " + tail
+		}
+		return host
+	case KindDevice:
+		return path.Base(source)
+	}
+	base := path.Base(Redact(source))
+	if ext := path.Ext(base); ext != base {
+		base = strings.TrimSuffix(base, ext)
+	}
+	return base
+}
+
+// slug makes a valid id of any text.
+func slug(s string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(s) {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			b.WriteRune(r)
+		case b.Len() > 0 && r == '_':
+			b.WriteByte('_')
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+		if b.Len() >= 64 {
+			break
+		}
+	}
+	if id := strings.TrimRight(b.String(), "-_"); id != "" {
+		return id
+	}
+	return "camera"
+}
