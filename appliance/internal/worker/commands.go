@@ -1,0 +1,107 @@
+package worker
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/watchpost/watchpost/appliance/internal/worker/link"
+)
+
+// outbox holds what a worker is still to be told. It is bounded by its shape:
+// of each command only the latest matters, so a slot for each is enough, and
+// whoever gives a command never waits.
+type outbox struct {
+	mu       sync.Mutex
+	start    *link.Start
+	want     *link.Want
+	throttle *link.Throttle
+	keyframe [2]bool // by codec: H264, VP8
+	stop     bool
+	wake     chan struct{} // capacity 1
+}
+
+func (o *outbox) put(change func(*outbox)) {
+	o.mu.Lock()
+	change(o)
+	o.mu.Unlock()
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take empties the outbox into messages, in the order that makes sense to a
+// worker: first what to do, last that it is over.
+func (o *outbox) take() []link.Message {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var out []link.Message
+	if o.start != nil {
+		out = append(out, link.Message{Kind: link.KindStart, Value: *o.start})
+	}
+	if o.want != nil {
+		out = append(out, link.Message{Kind: link.KindWant, Value: *o.want})
+	}
+	if o.throttle != nil {
+		out = append(out, link.Message{Kind: link.KindThrottle, Value: *o.throttle})
+	}
+	for i, codec := range [...]link.Codec{link.H264, link.VP8} {
+		if o.keyframe[i] {
+			out = append(out, link.Message{Kind: link.KindKeyframe, Value: link.Keyframe{Codec: codec}})
+		}
+	}
+	if o.stop {
+		out = append(out, link.Message{Kind: link.KindStop})
+	}
+	o.start, o.want, o.throttle, o.keyframe, o.stop = nil, nil, nil, [2]bool{}, false
+	return out
+}
+
+// Want tells the worker which renditions somebody watches.
+func (w *Worker) Want(v link.Want) { w.out.put(func(o *outbox) { o.want = &v }) }
+
+// Throttle limits the worker's analysis.
+func (w *Worker) Throttle(v link.Throttle) { w.out.put(func(o *outbox) { o.throttle = &v }) }
+
+// Keyframe asks for a keyframe of one rendition; requests that the worker has
+// not read yet are one.
+func (w *Worker) Keyframe(c link.Codec) {
+	if c.Valid() {
+		w.out.put(func(o *outbox) { o.keyframe[c-link.H264] = true })
+	}
+}
+
+// Stop asks the worker to finish what it has in hand and exit. If it has not
+// after Config.Grace, it is killed. Stop does not wait: Wait does.
+func (w *Worker) Stop() {
+	w.out.put(func(o *outbox) { o.stop = true })
+	w.stopOnce.Do(func() { close(w.stopping) })
+}
+
+// write sends what comes into the outbox until the worker is gone.
+func (w *Worker) write() {
+	for {
+		select {
+		case <-w.out.wake:
+		case <-w.exited:
+			return
+		}
+		for _, m := range w.out.take() {
+			w.conn.SetWriteDeadline(time.Now().Add(w.cfg.BeatTimeout))
+			err := w.conn.Send(m.Kind, m.Value)
+			switch {
+			case err == nil:
+			case errors.Is(err, os.ErrDeadlineExceeded):
+				w.end(link.ErrDeaf)
+				return
+			case errors.Is(err, link.ErrProtocol):
+				w.end(err) // a mistake of this process: the worker cannot be told
+				return
+			default:
+				return // it closed its end; the reader deals with that
+			}
+		}
+	}
+}

@@ -1,0 +1,38 @@
+package link
+
+import (
+	"errors"
+	"syscall"
+	"time"
+)
+
+// Why a worker was ended, or ended, other than by its owner's wish or a Fault of
+// its own. Exit.Err wraps one of these, ErrProtocol, or a Fault.
+var (
+	// ErrSilent: it did not say Hello in time.
+	ErrSilent = errors.New("the media worker did not come up in time")
+	// ErrStalled: its heartbeat stopped; it was killed.
+	ErrStalled = errors.New("the media worker hung and was killed")
+	// ErrDeaf: it did not read its commands; it was killed.
+	ErrDeaf = errors.New("the media worker did not read its commands and was killed")
+	// ErrDied: the process ended by itself, with an error status or a signal.
+	ErrDied = errors.New("the media worker died")
+)
+
+// Exit is how a worker's process ended.
+type Exit struct {
+	// Err is nil after an orderly end: asked for by the owner, or with status 0
+	// and no Fault.
+	Err error
+	// Code is the exit status, -1 when Signal ended the process.
+	Code   int
+	Signal syscall.Signal
+	// Fault is what the worker said of its reason, nil if it said nothing.
+	Fault *Fault
+	// Stderr is the last lines that it wrote, oldest first, shortened;
+	// StderrLines counts all of them.
+	Stderr      []string
+	StderrLines uint64
+	// Runtime is from the start of the process to its end.
+	Runtime time.Duration
+}

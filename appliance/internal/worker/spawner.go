@@ -1,0 +1,253 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/watchpost/watchpost/appliance/internal/worker/link"
+	"golang.org/x/sys/unix"
+)
+
+// ErrClosed is returned by Start once the Spawner is closed.
+var ErrClosed = errors.New("no worker is started any more: the box is going down")
+
+// Config says how workers are started and when they are given up. The zero
+// value is usable: this program's own binary and the times named below.
+type Config struct {
+	// Executable is the program; empty: this very binary, even if its file was
+	// replaced on disk since, so that both ends of the link are of one version.
+	Executable string
+	// Args of the program; nil: "worker".
+	Args []string
+	// Env is added to this process's environment.
+	Env []string
+	// HelloTimeout is for the process to come up and say Hello (10 s).
+	HelloTimeout time.Duration
+	// BeatTimeout is the longest silence between two Beats (5 s), and the longest
+	// that a command may wait in the socket for a worker that does not read.
+	BeatTimeout time.Duration
+	// Grace is what a worker has between Stop and being killed (2 s).
+	Grace time.Duration
+	// Nice is added to the worker's niceness: with 5, the control process's
+	// timers win over decoding on a busy board. Less than 0 needs a privilege.
+	Nice int
+	// MemoryLimit is the most bytes of private writable memory that a worker
+	// may map (RLIMIT_DATA); 0: none.
+	MemoryLimit uint64
+}
+
+func (c Config) withDefaults() Config {
+	if c.Executable == "" {
+		c.Executable = "/proc/self/exe"
+	}
+	if c.Args == nil {
+		c.Args = []string{"worker"}
+	}
+	if c.HelloTimeout <= 0 {
+		c.HelloTimeout = 10 * time.Second
+	}
+	if c.BeatTimeout <= 0 {
+		c.BeatTimeout = 5 * time.Second
+	}
+	if c.Grace <= 0 {
+		c.Grace = 2 * time.Second
+	}
+	return c
+}
+
+// Spawner starts workers. Close ends it and every worker that is left.
+type Spawner struct {
+	cfg      Config
+	log      *slog.Logger
+	requests chan spawnRequest
+	quit     chan struct{} // closed by Close
+	gone     chan struct{} // closed when the spawning thread's goroutine ended
+
+	mu      sync.Mutex
+	closed  bool
+	workers map[*Worker]struct{}
+}
+
+type spawnRequest struct {
+	cmd  *exec.Cmd
+	done chan<- error
+}
+
+// New returns a Spawner; it holds one OS thread until Close.
+func New(cfg Config, log *slog.Logger) (*Spawner, error) {
+	s := &Spawner{
+		cfg: cfg.withDefaults(), log: log,
+		requests: make(chan spawnRequest), quit: make(chan struct{}), gone: make(chan struct{}),
+		workers: make(map[*Worker]struct{}),
+	}
+	ready := make(chan error, 1)
+	go s.thread(ready)
+	if err := <-ready; err != nil {
+		<-s.gone
+		return nil, err
+	}
+	return s, nil
+}
+
+// thread forks all workers from one OS thread that lives as long as the Spawner.
+// It must be one such thread because the kernel sends the parent-death signal
+// when the *thread* that forked ends, not its process, and Go ends threads as it
+// likes; because a child inherits niceness from the forking thread, which thus
+// can be set without a race; and it is never unlocked, so that the thread, with
+// its changed niceness, is not reused for anything else.
+func (s *Spawner) thread(ready chan<- error) {
+	defer close(s.gone)
+	runtime.LockOSThread()
+	if s.cfg.Nice != 0 {
+		if err := addNice(s.cfg.Nice); err != nil {
+			ready <- fmt.Errorf("set the niceness of media workers to %+d: %w", s.cfg.Nice, err)
+			return
+		}
+	}
+	ready <- nil
+	for {
+		select {
+		case r := <-s.requests:
+			r.done <- r.cmd.Start()
+		case <-s.quit:
+			return
+		}
+	}
+}
+
+// addNice adds to the niceness of the calling thread (on Linux, 0 means it).
+func addNice(n int) error {
+	have, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		return err
+	}
+	// The raw system call gives 20-nice, so that it is never negative.
+	return unix.Setpriority(unix.PRIO_PROCESS, 0, 20-have+n)
+}
+
+// Start starts a worker on what start says. handle is called with each of its
+// reports, one at a time and in order, on a goroutine of the worker; while it
+// has not returned nothing more is read. redact takes secrets out of what the
+// worker writes on stderr before anybody sees it; nil: there are none. ctx is
+// for the start alone: Stop or Kill ends the worker, and the caller must Wait.
+func (s *Spawner) Start(ctx context.Context, start link.Start, handle func(link.Message), redact func(string) string) (*Worker, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("start media worker: %w", err)
+	}
+	conn, childEnd, err := link.Pair()
+	if err != nil {
+		return nil, fmt.Errorf("start media worker: %w", err)
+	}
+	errRead, errWrite, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start media worker: %w", err), conn.Close(), childEnd.Close())
+	}
+	cmd := s.command(childEnd, errWrite)
+	w := newWorker(s, cmd, conn, handle)
+	began := time.Now()
+	err = s.launch(ctx, w)
+	childEnd.Close() // the child has its own; ours would hide its death
+	errWrite.Close()
+	if err != nil {
+		conn.Close()
+		errRead.Close()
+		return nil, fmt.Errorf("start media worker: %w", err)
+	}
+	if s.cfg.MemoryLimit > 0 {
+		// The worker does nothing before its Start, so this is in time.
+		lim := unix.Rlimit{Cur: s.cfg.MemoryLimit, Max: s.cfg.MemoryLimit}
+		if err := unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_DATA, &lim, nil); err != nil {
+			s.log.Warn("media worker runs without a memory limit", "err", err)
+		}
+	}
+	w.run(began, start, newTail(errRead, redact, s.log.With("camera", start.Camera, "worker", cmd.Process.Pid)))
+	return w, nil
+}
+
+// launch has the spawning thread start w's process and registers w.
+func (s *Spawner) launch(ctx context.Context, w *Worker) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.workers[w] = struct{}{} // Close waits for it from here on
+	s.mu.Unlock()
+	done := make(chan error, 1)
+	var err error
+	select {
+	case s.requests <- spawnRequest{cmd: w.cmd, done: done}:
+		err = <-done // exec is quick; it cannot be taken back
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-s.quit:
+		err = ErrClosed
+	}
+	if err != nil {
+		s.forget(w)
+		close(w.done)
+	}
+	return err
+}
+
+func (s *Spawner) command(childEnd, stderr *os.File) *exec.Cmd {
+	cmd := exec.Command(s.cfg.Executable, s.cfg.Args...)
+	if s.cfg.Executable == "/proc/self/exe" && len(os.Args) > 0 {
+		cmd.Args[0] = os.Args[0] // what ps shows
+	}
+	for _, kv := range os.Environ() {
+		// A worker must not speak to systemd in the service's name.
+		if strings.HasPrefix(kv, "NOTIFY_SOCKET=") || strings.HasPrefix(kv, "WATCHDOG_") || strings.HasPrefix(kv, "LISTEN_") {
+			continue
+		}
+		cmd.Env = append(cmd.Env, kv)
+	}
+	cmd.Env = append(cmd.Env, s.cfg.Env...)
+	cmd.ExtraFiles = []*os.File{childEnd} // becomes link.FD
+	cmd.Stdout, cmd.Stderr = stderr, stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		// A group of its own: a terminal's Ctrl-C is for the control process
+		// alone, and a kill reaches the worker's own children too.
+		Setpgid:   true,
+		Pdeathsig: syscall.SIGKILL,
+	}
+	return cmd
+}
+
+func (s *Spawner) forget(w *Worker) {
+	s.mu.Lock()
+	delete(s.workers, w)
+	s.mu.Unlock()
+}
+
+// Close kills every worker that is left, waits for them, and lets the spawning
+// thread go. Start fails with ErrClosed from then on.
+func (s *Spawner) Close() {
+	s.mu.Lock()
+	first := !s.closed
+	s.closed = true
+	left := make([]*Worker, 0, len(s.workers))
+	for w := range s.workers {
+		left = append(left, w)
+	}
+	s.mu.Unlock()
+	for _, w := range left {
+		w.Kill()
+	}
+	for _, w := range left {
+		<-w.done
+	}
+	if first {
+		close(s.quit)
+	}
+	<-s.gone
+}
