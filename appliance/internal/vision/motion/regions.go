@@ -1,0 +1,189 @@
+package motion
+
+import "github.com/watchpost/watchpost/appliance/internal/vision"
+
+// join is how many empty cells apart two parts of one thing may be.
+const join = 2
+
+// region is a set of connected cells: its bounds [x0,x1) x [y0,y1), how many
+// cells, the sum of their levels, and the highest.
+type region struct {
+	x0, y0, x1, y1 int
+	cells          int
+	sum, peak      float32
+}
+
+func (r *region) add(o region) {
+	r.x0, r.y0 = min(r.x0, o.x0), min(r.y0, o.y0)
+	r.x1, r.y1 = max(r.x1, o.x1), max(r.y1, o.y1)
+	r.cells += o.cells
+	r.sum += o.sum
+	r.peak = max(r.peak, o.peak)
+}
+
+// near says whether two regions are at most gap cells apart.
+func (r *region) near(o *region, gap int) bool {
+	return r.x0-gap <= o.x1 && o.x0-gap <= r.x1 && r.y0-gap <= o.y1 && o.y0-gap <= r.y1
+}
+
+// labeller finds connected cells by union and find in one pass over the rows.
+type labeller struct {
+	cols, rows int
+	ids        []int32 // of the cells of the row above and of this one
+	parent     []int32
+	found      []region
+	empty      []uint8
+}
+
+func newLabeller(cols, rows int) labeller {
+	return labeller{cols: cols, rows: rows, ids: make([]int32, 2*(cols+2)), empty: make([]uint8, cols)}
+}
+
+// root finds the representative of a label, shortening the way.
+func (l *labeller) root(i int32) int32 {
+	for l.parent[i] != i {
+		l.parent[i] = l.parent[l.parent[i]]
+		i = l.parent[i]
+	}
+	return i
+}
+
+// union joins two labels and returns the one that stays.
+func (l *labeller) union(a, b int32) int32 {
+	a, b = l.root(a), l.root(b)
+	if a == b {
+		return a
+	}
+	if b < a {
+		a, b = b, a
+	}
+	l.parent[b] = a
+	l.found[a].add(l.found[b])
+	return a
+}
+
+// run returns the regions of cells that touch, corners included. The slice is
+// valid until the next run.
+func (l *labeller) run(mask []uint8, level []float32) []region {
+	l.parent, l.found = l.parent[:0], l.found[:0]
+	above, here := l.ids[:l.cols+2], l.ids[l.cols+2:]
+	for i := range above {
+		above[i] = -1
+	}
+	for y := range l.rows {
+		for i := range here {
+			here[i] = -1
+		}
+		row, lev := mask[y*l.cols:][:l.cols], level[y*l.cols:][:l.cols]
+		for x, on := range row {
+			if on == 0 {
+				continue
+			}
+			one := region{x, y, x + 1, y + 1, 1, lev[x], lev[x]}
+			id := int32(-1)
+			for _, n := range [...]int32{here[x], above[x], above[x+1], above[x+2]} {
+				switch {
+				case n < 0:
+				case id < 0:
+					id = l.root(n)
+				default:
+					id = l.union(id, n)
+				}
+			}
+			if id < 0 {
+				id = int32(len(l.parent))
+				l.parent = append(l.parent, id)
+				l.found = append(l.found, one)
+			} else {
+				l.found[id].add(one)
+			}
+			here[x+1] = id
+		}
+		above, here = here, above
+	}
+	kept := l.found[:0]
+	for i, r := range l.found {
+		if l.parent[i] == int32(i) {
+			kept = append(kept, r)
+		}
+	}
+	return kept
+}
+
+// regions finds what moves: connected cells, the parts of one thing joined,
+// small and faint ones left out. Afterwards the clean mask holds just the cells
+// of the regions, so that the background learns from the rest.
+func (m *Model) regions(res *Result) {
+	found := m.label.run(m.clean, m.level)
+	if len(found) == 0 {
+		return
+	}
+	total := len(m.clean)
+	least := max(int(m.cfg.MinArea*float64(total)+0.5), 1)
+	// Crumbs join nothing: noise must not bridge two people.
+	found = drop(found, func(r *region) bool { return r.cells < max(least/4, 2) && total > 64 })
+	sortRegions(found)
+	if most := 4 * m.cfg.MaxRegions; len(found) > most { // bounds the joining below
+		found = found[:most]
+	}
+	found = joined(found)
+	found = drop(found, func(r *region) bool { return r.cells < least || r.peak < strong })
+	sortRegions(found)
+	if len(found) > m.cfg.MaxRegions {
+		found = found[:m.cfg.MaxRegions]
+	}
+	m.confine(found)
+	if len(found) == 0 {
+		return
+	}
+	res.Regions = make([]vision.Box, len(found))
+	res.Strength = make([]float32, len(found))
+	s, cells := float32(m.grid.size), 0
+	for i, r := range found {
+		res.Regions[i] = vision.Box{
+			X0: float32(r.x0) * s, Y0: float32(r.y0) * s, X1: float32(r.x1) * s, Y1: float32(r.y1) * s,
+		}.Clip(float32(m.grid.width), float32(m.grid.height))
+		res.Strength[i] = r.sum / float32(r.cells)
+		cells += r.cells
+	}
+	res.Fraction = float32(cells) / float32(total)
+}
+
+// confine clears the cells of the clean mask that are in no region.
+func (m *Model) confine(rs []region) {
+	clear(m.mask)
+	w := m.grid.cols
+	for _, r := range rs {
+		for y := r.y0; y < r.y1; y++ {
+			copy(m.mask[y*w+r.x0:y*w+r.x1], m.clean[y*w+r.x0:y*w+r.x1])
+		}
+	}
+	m.mask, m.clean = m.clean, m.mask
+}
+
+func drop(rs []region, bad func(*region) bool) []region {
+	kept := rs[:0]
+	for i := range rs {
+		if !bad(&rs[i]) {
+			kept = append(kept, rs[i])
+		}
+	}
+	return kept
+}
+
+// joined merges regions that are near each other until none are.
+func joined(rs []region) []region {
+	for again := true; again; {
+		again = false
+		for i := 0; i < len(rs); i++ {
+			for j := len(rs) - 1; j > i; j-- {
+				if rs[i].near(&rs[j], join) {
+					rs[i].add(rs[j])
+					rs = append(rs[:j], rs[j+1:]...)
+					again = true
+				}
+			}
+		}
+	}
+	return rs
+}
