@@ -1,0 +1,53 @@
+import { cameraPage } from "./camera";
+import { camerasPage, type Page, type ShowLink } from "./cameras";
+import { h, setAttribute, setText } from "./dom";
+import { systemPage } from "./system";
+
+// Addresses are real paths: each can be opened, bookmarked and reloaded.
+
+const main = document.querySelector<HTMLElement>("#main")!;
+const link = document.querySelector<HTMLElement>("#link")!;
+let page: Page | undefined;
+
+const showLink: ShowLink = (state, words) => {
+  setAttribute(link, "data-state", state);
+  setText(link, words);
+};
+
+function choose(path: string): Page {
+  const camera = /^\/cameras\/([^/]+)\/?$/.exec(path);
+  if (camera?.[1]) return cameraPage(decodeURIComponent(camera[1]), showLink);
+  if (path === "/system") return systemPage(showLink);
+  return camerasPage(showLink);
+}
+
+function show(moved: boolean): void {
+  page?.close();
+  const path = location.pathname;
+  try {
+    page = choose(path);
+  } catch {
+    page = { title: "Not here", element: h("p", { class: "notice" }, "There is no page at this address."), close: () => undefined };
+  }
+  document.title = `${page.title} · Watchpost`;
+  main.replaceChildren(page.element);
+  for (const a of document.querySelectorAll<HTMLAnchorElement>("nav a")) {
+    if (a.pathname === path) a.setAttribute("aria-current", "page");
+    else a.removeAttribute("aria-current");
+  }
+  if (moved) {
+    main.focus({ preventScroll: true });
+    window.scrollTo(0, 0);
+  }
+}
+
+document.addEventListener("click", (e) => {
+  const a = (e.target as Element).closest?.("a");
+  if (!a || e.defaultPrevented || e.button !== 0 || e.metaKey || e.ctrlKey || e.shiftKey || e.altKey) return;
+  if (a.origin !== location.origin || a.target !== "" || a.hash !== "" || !/^\/($|cameras\/|system$)/.test(a.pathname)) return;
+  e.preventDefault();
+  if (a.href !== location.href) history.pushState(null, "", a.href);
+  show(true);
+});
+window.addEventListener("popstate", () => show(true));
+show(false);

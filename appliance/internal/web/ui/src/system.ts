@@ -1,0 +1,96 @@
+import { get, Refusal } from "./box";
+import type { Page, ShowLink } from "./cameras";
+import { Facts, h, setText, table } from "./dom";
+import type { CodecElement, Hardware, Model, System } from "./types";
+import { bytes, clock, count, duration } from "./words";
+
+const renew = 5_000; // ms between readings of the box's own figures
+
+/** The box itself: its parts, proven or refused, and how it runs. */
+export function systemPage(showLink: ShowLink): Page {
+  const facts = new Facts();
+  const loops = h("div");
+  const hardware = h("div", { class: "tables", "data-testid": "hardware" });
+  const models = h("div", { class: "tables" });
+  const element = h(
+    "div",
+    { class: "system", "data-testid": "system" },
+    h("h1", {}, "System"),
+    h("section", {}, h("h2", {}, "This box"), facts.element, loops),
+    h("section", {}, h("h2", {}, "Hardware"), hardware),
+    h("section", {}, h("h2", {}, "Models"), models),
+  );
+
+  const readSystem = async (): Promise<void> => {
+    if (document.hidden) return;
+    try {
+      showSystem(await get<System>("/api/v1/system"), facts, loops);
+      showLink("connected", "Connected to the box");
+    } catch (err) {
+      showLink("lost", err instanceof Refusal ? err.message : `Your browser lost the box: retrying in ${renew / 1000} s`);
+    }
+  };
+  const readOnce = async <T>(path: string, into: HTMLElement, show: (value: T) => HTMLElement[]): Promise<void> => {
+    setText(into, "Reading…");
+    try {
+      into.replaceChildren(...show(await get<T>(path)));
+    } catch (err) {
+      into.replaceChildren(h("p", { class: "notice" }, err instanceof Refusal ? err.message : "The box does not answer."));
+    }
+  };
+  void readSystem();
+  void readOnce<Hardware>("/api/v1/hardware", hardware, showHardware);
+  void readOnce<{ models: Model[] }>("/api/v1/models", models, (m) => showModels(m.models));
+  const timer = window.setInterval(() => void readSystem(), renew);
+  return { title: "System", element, close: () => clearInterval(timer) };
+}
+
+function showSystem(s: System, facts: Facts, loops: HTMLElement): void {
+  facts.set("Version", s.version);
+  facts.set("Running for", `${duration(s.uptime_seconds)}, since ${clock(s.started)}`);
+  facts.set("Memory of the control process", bytes(s.rss_bytes));
+  facts.set("Goroutines", count(s.goroutines));
+  loops.replaceChildren(
+    table(
+      "Control loops: how late they ran",
+      ["Loop", "Late, 99 %", "Latest", "Stalls", "Last stall"],
+      s.loops.map((l) => [l.name, `${l.p99_ms.toFixed(1)} ms`, `${l.max_ms.toFixed(1)} ms`, mark(l.stalls === 0, count(l.stalls)), l.last_stall ? clock(l.last_stall) : "never"]),
+    ),
+  );
+}
+
+function mark(good: boolean, text: string): HTMLElement {
+  return h("span", { class: good ? "good" : "bad" }, text);
+}
+
+function verdict(e: { proven: boolean; chosen?: boolean; reason?: string }): HTMLElement {
+  if (e.proven) return h("span", { class: "good" }, e.chosen ? "✓ proven, in use" : "✓ proven");
+  return h("span", { class: "bad" }, "✗ refused");
+}
+
+function showHardware(hw: Hardware): HTMLElement[] {
+  const rows = (list: CodecElement[]) =>
+    list.map((e) => [e.element, e.codec.toUpperCase(), e.kind ?? "", verdict(e), e.fps ? `${e.fps.toFixed(0)} fps` : "", e.reason ?? ""]);
+  const heads = ["Element", "Codec", "Kind", "Proof", "Speed", "Reason"];
+  return [
+    table("Decoders", heads, rows(hw.decoders)),
+    table("Encoders", heads, rows(hw.encoders)),
+    table("Accelerators of the model runtime", ["Provider", "Version", "Proof", "Reason"], hw.accelerators.map((a) => [a.name, a.version ?? "", verdict(a), a.reason ?? ""])),
+    hw.cameras.length === 0
+      ? h("p", { class: "notice" }, "No camera is attached to this box.")
+      : table("Cameras attached to this box", ["Device", "Name", "Formats"], hw.cameras.map((c) => [c.path, c.name, (c.formats ?? []).join(", ")])),
+  ];
+}
+
+function showModels(list: Model[]): HTMLElement[] {
+  if (list.length === 0) {
+    return [h("p", { class: "notice" }, "No model is installed: cameras are watched for motion only. Install one with “watchpost model install”.")];
+  }
+  return [
+    table(
+      "Installed models",
+      ["Model", "Family", "Input", "Labels", "Licence", "Used by", "State"],
+      list.map((m) => [m.name, m.family, m.input ?? "", String(m.labels.length), m.licence, m.used_by.join(", ") || "no camera", m.problem ? mark(false, m.problem) : mark(true, "✓ usable")]),
+    ),
+  ];
+}
