@@ -1,0 +1,140 @@
+package live
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pion/sdp/v3"
+	"github.com/pion/webrtc/v4"
+
+	"github.com/watchpost/watchpost/appliance/internal/live/peer"
+)
+
+func mimeType(c Codec) string {
+	if c == VP8 {
+		return webrtc.MimeTypeVP8
+	}
+	return webrtc.MimeTypeH264
+}
+
+// feedback is what viewers may send back. Retransmissions go out in the stream
+// itself: with RTX they would need a sequence of their own for each viewer.
+var feedback = [...]webrtc.RTCPFeedback{{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"}}
+
+// peerCodec is the one codec that this viewer's connection knows, with the
+// viewer's own payload type and parameters.
+func (o *offer) peerCodec() peer.Codec {
+	return peer.Codec{Kind: webrtc.RTPCodecTypeVideo, RTPCodecParameters: webrtc.RTPCodecParameters{
+		PayloadType: webrtc.PayloadType(o.payloadType),
+		RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: mimeType(o.codec), ClockRate: clockRate, SDPFmtpLine: o.fmtp, RTCPFeedback: feedback[:],
+		},
+	}}
+}
+
+// compose writes the offer that the WebRTC stack is given: the video section
+// alone, with the ICE parameters of this generation.
+func (o *offer) compose(ice iceParameters, generation int) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
+	mid := o.sections[o.video].mid
+	line("v=0")
+	line("o=- 1 %d IN IP4 127.0.0.1", generation)
+	line("s=-")
+	line("t=0 0")
+	line("a=group:BUNDLE %s", mid)
+	if o.lite {
+		line("a=ice-lite")
+	}
+	line("m=video 9 UDP/TLS/RTP/SAVPF %d", o.payloadType)
+	line("c=IN IP4 0.0.0.0")
+	line("a=ice-ufrag:%s", ice.ufrag)
+	line("a=ice-pwd:%s", ice.pwd)
+	if o.trickle {
+		line("a=ice-options:trickle")
+	}
+	line("a=fingerprint:%s", o.fingerprint)
+	line("a=setup:%s", o.setup)
+	line("a=mid:%s", mid)
+	line("a=recvonly")
+	line("a=rtcp-mux")
+	line("a=rtpmap:%d %s/%d", o.payloadType, strings.TrimPrefix(mimeType(o.codec), "video/"), clockRate)
+	if o.fmtp != "" {
+		line("a=fmtp:%d %s", o.payloadType, o.fmtp)
+	}
+	for _, f := range feedback {
+		line("a=rtcp-fb:%d %s", o.payloadType, strings.TrimSpace(f.Type+" "+f.Parameter))
+	}
+	return b.String()
+}
+
+// complete puts the refused sections beside the one that the WebRTC stack
+// answered, in the order of the viewer's offer (RFC 3264 section 6).
+func (o *offer) complete(answer string) (string, error) {
+	var d sdp.SessionDescription
+	if err := d.UnmarshalString(answer); err != nil {
+		return "", fmt.Errorf("parse own answer: %w", err)
+	}
+	if len(d.MediaDescriptions) != 1 {
+		return "", fmt.Errorf("own answer has %d media sections, want 1", len(d.MediaDescriptions))
+	}
+	video := d.MediaDescriptions[0]
+	// With rtcp-mux there is no second component, though pion lists it.
+	video.Attributes = slices.DeleteFunc(video.Attributes, secondComponent)
+	d.Attributes = append(d.Attributes, sdp.NewAttribute("ice-options", "trickle"))
+	d.MediaDescriptions = nil
+	for i, s := range o.sections {
+		if i == o.video {
+			d.MediaDescriptions = append(d.MediaDescriptions, video)
+			continue
+		}
+		formats := strings.Fields(s.formats)
+		if s.media == "audio" || s.media == "video" {
+			formats = []string{"0"} // has no meaning here, and needs no rtpmap
+		}
+		d.MediaDescriptions = append(d.MediaDescriptions, &sdp.MediaDescription{
+			MediaName: sdp.MediaName{Media: s.media, Protos: strings.Split(s.protos, "/"), Formats: formats},
+			// Firefox wants a connection line in refused sections too.
+			ConnectionInformation: &sdp.ConnectionInformation{
+				NetworkType: "IN", AddressType: "IP4", Address: &sdp.Address{Address: "0.0.0.0"}},
+			Attributes: []sdp.Attribute{sdp.NewAttribute("mid", s.mid), sdp.NewPropertyAttribute("inactive")},
+		})
+	}
+	text, err := d.Marshal()
+	if err != nil {
+		return "", fmt.Errorf("write answer: %w", err)
+	}
+	return string(text), nil
+}
+
+// secondComponent tells whether an attribute is a candidate for RTCP alone.
+func secondComponent(a sdp.Attribute) bool {
+	f := strings.Fields(a.Value)
+	return a.Key == "candidate" && len(f) > 1 && f[1] == "2"
+}
+
+// localICE takes the ICE parameters out of our description.
+func localICE(description string) (p iceParameters, mid string, err error) {
+	var d sdp.SessionDescription
+	if err = d.UnmarshalString(description); err != nil {
+		return p, "", fmt.Errorf("parse own description: %w", err)
+	}
+	for _, m := range d.MediaDescriptions {
+		for _, a := range m.Attributes {
+			switch a.Key {
+			case "ice-ufrag":
+				p.ufrag = a.Value
+			case "ice-pwd":
+				p.pwd = a.Value
+			case "mid":
+				mid = a.Value
+			case "candidate":
+				if !secondComponent(a) {
+					p.candidates = append(p.candidates, "candidate:"+a.Value)
+				}
+			}
+		}
+	}
+	return p, mid, nil
+}

@@ -1,0 +1,27 @@
+// Package live serves cameras' pictures to WebRTC viewers. It owns the viewers
+// and their sessions (WHEP, draft-ietf-wish-whep), and the fan-out: every encoded
+// unit is cut into RTP payloads once, into a ring that all viewers read with a
+// cursor of their own.
+//
+// Promises:
+//
+//   - Publish never blocks, whatever the viewers do. What a viewer could not
+//     take in time is skipped up to a keyframe, and counted; its sequence
+//     numbers stay gapless, so that it does not ask for what never was sent.
+//   - A camera that restarts, or a slate that takes its place, goes on in the same
+//     RTP stream: sequence numbers and timestamps continue.
+//   - A keyframe is asked of the encoder at most once a second per rendition.
+//   - A rendition is wanted from its producer only while somebody watches, and a
+//     few seconds longer.
+//
+// A viewer starts at a keyframe. If one passed within the last second, the
+// viewer is given it and what followed at once, at most a second's worth to
+// decode, because the encoder would not make another so soon; otherwise
+// one is asked for, which comes within a frame or two. Either way the first
+// picture waits for nothing but the network, and no viewer has to decode and throw
+// away a whole group of pictures.
+//
+// No interceptors are used. Lost packets are answered from the ring, sender
+// reports are written every few seconds, and there is no congestion control: the
+// encoder is shared, one viewer's line cannot slow the others' picture.
+package live

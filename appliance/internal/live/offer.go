@@ -1,0 +1,261 @@
+package live
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pion/sdp/v3"
+)
+
+const (
+	// maxOffer is the largest SDP taken, in bytes: Chromium's with every codec
+	// it knows has 8 KiB.
+	maxOffer = 64 << 10
+	// maxSections and maxCandidates bound what one viewer may have us handle.
+	maxSections   = 16
+	maxCandidates = 64
+)
+
+// offer is what is taken from a viewer's SDP, all of it checked. Nothing else of
+// the viewer's text reaches the WebRTC stack: it is given an offer composed of
+// these fields.
+type offer struct {
+	codec       Codec
+	payloadType uint8
+	fmtp        string // of the codec, as offered
+	ice         iceParameters
+	fingerprint string // "sha-256 AA:BB…"
+	setup       string // actpass or active
+	lite        bool
+	trickle     bool
+	video       int // index of the section that is answered
+	sections    []section
+}
+
+// iceParameters are one side's of an ICE session.
+type iceParameters struct {
+	ufrag, pwd string
+	candidates []string // "candidate:…"
+}
+
+// section is a media section of the offer, as it is needed to refuse it.
+type section struct {
+	media, mid, formats string
+	protos              string
+}
+
+// Tokens of RFC 4566 and ice-chars of RFC 8839.
+var (
+	midPattern         = regexp.MustCompile(`^[!#-'*+\-.0-9A-Z^-~]{1,64}$`)
+	ufragPattern       = regexp.MustCompile(`^[A-Za-z0-9+/=_-]{4,256}$`)
+	pwdPattern         = regexp.MustCompile(`^[A-Za-z0-9+/=_-]{22,256}$`)
+	fingerprintPattern = regexp.MustCompile(`^(?i:sha-(224|256|384|512)) [0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){27,63}$`)
+	candidatePattern   = regexp.MustCompile(`^candidate:[\x21-\x7e]{1,32} [\x20-\x7e]{1,400}$`)
+	wordPattern        = regexp.MustCompile(`^[\x21-\x7e]{1,128}$`)
+)
+
+// parseOffer checks a viewer's offer and takes from it what is needed.
+func parseOffer(body []byte) (*offer, *problem) {
+	var d sdp.SessionDescription
+	if err := d.Unmarshal(body); err != nil {
+		return nil, badSDP("it does not parse: %v", err)
+	}
+	if n := len(d.MediaDescriptions); n == 0 || n > maxSections {
+		return nil, badSDP("it has %d media sections, 1 to %d can be served", n, maxSections)
+	}
+	o := &offer{video: -1}
+	var p *problem
+	for i, m := range d.MediaDescriptions {
+		s, p := parseSection(m)
+		if p != nil {
+			return nil, p
+		}
+		if slices.ContainsFunc(o.sections, func(t section) bool { return t.mid == s.mid }) {
+			return nil, badSDP("two media sections have the a=mid %q", s.mid)
+		}
+		o.sections = append(o.sections, s)
+		if s.media == "video" && o.video < 0 {
+			o.video = i
+		}
+	}
+	if o.video < 0 {
+		return nil, badSDP("it has no video section; this camera has video and nothing else")
+	}
+	video := d.MediaDescriptions[o.video]
+	if p = o.parseTransport(&d, video); p != nil {
+		return nil, p
+	}
+	if p = o.chooseCodec(video); p != nil {
+		return nil, p
+	}
+	return o, nil
+}
+
+func parseSection(m *sdp.MediaDescription) (s section, p *problem) {
+	s.media, s.formats = m.MediaName.Media, strings.Join(m.MediaName.Formats, " ")
+	s.protos = strings.Join(m.MediaName.Protos, "/")
+	s.mid, _ = m.Attribute("mid")
+	if !midPattern.MatchString(s.mid) {
+		return s, badSDP("the %.20q section has no valid a=mid", s.media)
+	}
+	if !wordPattern.MatchString(s.media) || !wordPattern.MatchString(s.protos) {
+		return s, badSDP("the m= line of section %q is not valid", s.mid)
+	}
+	return s, nil
+}
+
+// parseTransport takes direction, ICE and DTLS of the video section; where a
+// section is silent, the session's attributes count (RFC 8839, RFC 8122).
+func (o *offer) parseTransport(d *sdp.SessionDescription, video *sdp.MediaDescription) *problem {
+	attribute := func(key string) string {
+		if v, ok := video.Attribute(key); ok {
+			return strings.TrimSpace(v)
+		}
+		v, _ := d.Attribute(key)
+		return strings.TrimSpace(v)
+	}
+	if s := o.sections[o.video]; s.protos != "UDP/TLS/RTP/SAVPF" && s.protos != "TCP/TLS/RTP/SAVPF" {
+		return badSDP("the video section's protocol is %q, it has to be UDP/TLS/RTP/SAVPF", s.protos)
+	}
+	for _, direction := range []string{"sendonly", "inactive"} {
+		if _, ok := video.Attribute(direction); ok {
+			return badSDP("the video section is %s, a player's has to be recvonly or sendrecv", direction)
+		}
+	}
+	if _, ok := video.Attribute("rtcp-mux"); !ok {
+		return badSDP("the video section has no a=rtcp-mux")
+	}
+	o.ice.ufrag, o.ice.pwd = attribute("ice-ufrag"), attribute("ice-pwd")
+	if !ufragPattern.MatchString(o.ice.ufrag) {
+		return badSDP("the video section has no valid a=ice-ufrag")
+	}
+	if !pwdPattern.MatchString(o.ice.pwd) {
+		return badSDP("the video section has no valid a=ice-pwd")
+	}
+	if o.fingerprint = attribute("fingerprint"); !fingerprintPattern.MatchString(o.fingerprint) {
+		return badSDP("the video section has no valid a=fingerprint of SHA-2")
+	}
+	switch o.setup = attribute("setup"); o.setup {
+	case "actpass", "active":
+	default:
+		return badSDP("a=setup:%.20s: an offer has to say actpass or active", o.setup)
+	}
+	_, o.lite = d.Attribute("ice-lite")
+	options := attribute("ice-options")
+	o.trickle = slices.Contains(strings.Fields(options), "trickle")
+	for _, m := range d.MediaDescriptions {
+		for _, a := range m.Attributes {
+			c := "candidate:" + a.Value
+			if a.Key == "candidate" && candidatePattern.MatchString(c) && len(o.ice.candidates) < maxCandidates {
+				o.ice.candidates = append(o.ice.candidates, c)
+			}
+		}
+	}
+	return nil
+}
+
+// format is one payload type of the offer.
+type format struct {
+	payloadType uint8
+	name, fmtp  string
+}
+
+// chooseCodec takes the viewer's best H.264, or else its VP8.
+func (o *offer) chooseCodec(video *sdp.MediaDescription) *problem {
+	best, name := 0, []string{}
+	for _, f := range formats(video) {
+		name = append(name, f.name)
+		codec, rank := rankFormat(f)
+		if rank > best {
+			best = rank
+			o.codec, o.payloadType, o.fmtp = codec, f.payloadType, f.fmtp
+		}
+	}
+	if best > 0 {
+		return nil
+	}
+	slices.Sort(name)
+	return &problem{Status: http.StatusNotAcceptable, Title: "No common codec",
+		Detail: fmt.Sprintf("The offer's video codecs are %.200q; this camera is sent as H.264 (packetization-mode=1) or VP8. "+
+			"Use a browser with one of them.", strings.Join(slices.Compact(name), ", "))}
+}
+
+// rankFormat says how well a payload type can be served; 0: not at all.
+//
+// The stream is H.264 constrained baseline, which every profile's decoder plays.
+// A viewer that lists it gets it by its name; the others follow, nearest
+// first. The level is not looked at: decoders in browsers play what comes.
+func rankFormat(f format) (Codec, int) {
+	switch strings.ToUpper(f.name) {
+	case "VP8":
+		return VP8, 1
+	case "H264":
+	default:
+		return 0, 0
+	}
+	mode, profile := "0", "420010" // defaults of RFC 6184 section 8.1
+	for p := range strings.SplitSeq(f.fmtp, ";") {
+		k, v, _ := strings.Cut(strings.TrimSpace(p), "=")
+		switch strings.ToLower(k) {
+		case "packetization-mode":
+			mode = v
+		case "profile-level-id":
+			profile = v
+		}
+	}
+	id, err := hex.DecodeString(profile)
+	if mode != "1" || err != nil || len(id) != 3 {
+		return 0, 0
+	}
+	const constraintSet1 = 0x40
+	switch idc := id[0]; {
+	case idc == 0x42 && id[1]&constraintSet1 != 0: // constrained baseline
+		return H264, 6
+	case idc == 0x42: // baseline
+		return H264, 5
+	case idc == 0x4d: // main
+		return H264, 4
+	case idc == 0x64: // high
+		return H264, 3
+	}
+	return 0, 0
+}
+
+// formats lists a section's payload types with their rtpmap and fmtp. Several of
+// equal rank are taken in the viewer's order.
+func formats(m *sdp.MediaDescription) []format {
+	var list []format
+	for _, f := range m.MediaName.Formats {
+		pt, err := strconv.ParseUint(f, 10, 7)
+		if err != nil || pt >= 64 && pt <= 95 { // RTCP is told apart by these, RFC 5761
+			continue
+		}
+		x := format{payloadType: uint8(pt)}
+		for _, a := range m.Attributes {
+			id, value, _ := strings.Cut(a.Value, " ")
+			if id != f {
+				continue
+			}
+			switch a.Key {
+			case "rtpmap":
+				x.name, _, _ = strings.Cut(strings.TrimSpace(value), "/")
+			case "fmtp":
+				x.fmtp = strings.TrimSpace(value)
+			}
+		}
+		if x.name != "" && (x.fmtp == "" || wordPattern.MatchString(strings.ReplaceAll(x.fmtp, " ", ""))) {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+func badSDP(format string, args ...any) *problem {
+	return &problem{Status: http.StatusBadRequest, Title: "The SDP offer cannot be used",
+		Detail: "The SDP offer cannot be used: " + fmt.Sprintf(format, args...) + "."}
+}

@@ -1,0 +1,175 @@
+package live
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+const (
+	// ringFrames and ringBytes bound what a rendition keeps: four seconds at 30
+	// fps, or 8 Mbit/s for as long. Retransmissions and cursors reach back
+	// this far at most; older packets are of no use to a live picture.
+	ringFrames = 128
+	ringBytes  = 4 << 20
+	// fresh is how old a keyframe may be for a viewer to start from it.
+	fresh = keyframeInterval
+	// jump is the step in PTS from which it is no longer taken as the time
+	// that passed.
+	jump = 1500 * time.Millisecond
+	// clockRate of the RTP timestamps, Hz.
+	clockRate = 90000
+)
+
+// frame is one unit, packetized. It is not modified once in the ring.
+type frame struct {
+	first    uint64 // index of its first packet in the rendition
+	stamp    uint32 // RTP timestamp
+	keyframe bool
+	captured int64
+	arrived  time.Time
+	payloads [][]byte
+	bytes    int
+}
+
+// rendition is one codec's ring of frames. Frames and packets are numbered from
+// 1 and never reused; sequence numbers are made of them, viewer by viewer.
+type rendition struct {
+	codec Codec
+	clock clock
+
+	publishing sync.Mutex // one Publish at a time
+
+	mu     sync.RWMutex
+	ring   [ringFrames]*frame
+	tail   uint64 // number of the oldest frame kept
+	head   uint64 // number of the next frame
+	packet uint64 // index of the next packet
+	bytes  int
+	key    uint64 // number of the newest keyframe, 0: none
+
+	counters counters
+}
+
+func newRendition(c Codec) *rendition {
+	return &rendition{codec: c, tail: 1, head: 1, packet: 1, clock: clock{offset: rand.Uint32()}}
+}
+
+// publish packetizes a unit and puts it into the ring. The oldest frames make room.
+func (r *rendition) publish(u Unit, now time.Time) error {
+	r.publishing.Lock()
+	defer r.publishing.Unlock()
+	var payloads [][]byte
+	var err error
+	if r.codec == H264 {
+		payloads, err = packetizeH264(u.Data)
+	} else {
+		payloads, err = packetizeVP8(u.Data)
+	}
+	if err != nil {
+		r.counters.damaged.Add(1)
+		return err
+	}
+	f := &frame{
+		stamp: r.clock.stamp(u.PTS, now), keyframe: u.Keyframe, captured: u.Captured,
+		arrived: now, payloads: payloads,
+	}
+	for _, p := range payloads {
+		f.bytes += len(p)
+	}
+	r.counters.units.Add(1)
+	if u.Keyframe {
+		r.counters.keyframes.Add(1)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f.first = r.packet
+	for r.tail < r.head && (r.head-r.tail >= ringFrames || r.bytes+f.bytes > ringBytes) {
+		r.bytes -= r.ring[r.tail%ringFrames].bytes
+		r.ring[r.tail%ringFrames] = nil
+		r.tail++
+	}
+	r.ring[r.head%ringFrames] = f
+	if u.Keyframe {
+		r.key = r.head
+	}
+	r.head++
+	r.packet += uint64(len(payloads))
+	r.bytes += f.bytes
+	return nil
+}
+
+// frame returns a frame by its number, or nil when it is not in the ring (gone,
+// or not yet published).
+func (r *rendition) frame(n uint64) *frame {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if n < r.tail || n >= r.head {
+		return nil
+	}
+	return r.ring[n%ringFrames]
+}
+
+// bounds returns the numbers of the oldest frame and of the next to come.
+func (r *rendition) bounds() (tail, head uint64) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.tail, r.head
+}
+
+// start returns the number of the newest keyframe if it is fresh and not
+// before frame n.
+func (r *rendition) start(n uint64, now time.Time) (uint64, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.key < r.tail || r.key < n || r.key == 0 {
+		return 0, false
+	}
+	return r.key, now.Sub(r.ring[r.key%ringFrames].arrived) < fresh
+}
+
+// payload returns the packet with an index, for a retransmission, and the
+// frame it is of.
+func (r *rendition) payload(index uint64) (f *frame, i int) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	// Packets lost are of the last frames: search from the newest.
+	for n := r.head - 1; n >= r.tail; n-- {
+		f := r.ring[n%ringFrames]
+		if index >= f.first {
+			if i := index - f.first; i < uint64(len(f.payloads)) {
+				return f, int(i)
+			}
+			return nil, 0
+		}
+	}
+	return nil, 0
+}
+
+// clock makes RTP timestamps of presentation times. They go on across runs
+// of the producer: where PTS goes back or leaps, the time that passed here
+// counts instead.
+type clock struct {
+	offset  uint32 // random, RFC 3550 section 5.1
+	started bool
+	pts     time.Duration // of the last unit
+	at      time.Time     // when it came
+	elapsed time.Duration // media time since the first unit
+}
+
+func (c *clock) stamp(pts time.Duration, now time.Time) uint32 {
+	if c.started {
+		step := pts - c.pts
+		if step <= 0 || step > jump {
+			step = max(now.Sub(c.at), time.Millisecond)
+		}
+		c.elapsed += step
+	}
+	c.started, c.pts, c.at = true, pts, now
+	return c.offset + ticks(c.elapsed)
+}
+
+// ticks converts a duration to the RTP clock; the result wraps as timestamps do.
+func ticks(d time.Duration) uint32 {
+	return uint32(d/time.Second*clockRate) + uint32(d%time.Second*clockRate/time.Second)
+}
