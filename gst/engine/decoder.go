@@ -1,0 +1,178 @@
+package engine
+
+/*
+#include <stdlib.h>
+#include "shim.h"
+*/
+import "C"
+
+import (
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/watchpost/watchpost/gst/plan"
+)
+
+// shift moves all times in a decoder's pipeline away from zero: containers show
+// some units from before the beginning, and GStreamer's times are unsigned.
+const shift = time.Hour
+
+// decoder is one decoder element in its pipeline.
+type decoder struct {
+	element string // empty: raw video
+	pipe    *pipe
+	caps    *C.GstCaps // of the last unit, compared by address; a reference is held
+}
+
+// stream is what the units of a source are.
+type stream struct {
+	caps          string
+	codec, human  string
+	parser        string
+	width, height int
+	fpsN, fpsD    int
+	orientation   plan.Orientation
+}
+
+func describe(u *unit) stream {
+	c := C.wp_caps_string(u.c.caps)
+	defer C.g_free(C.gpointer(unsafe.Pointer(c)))
+	s := stream{caps: C.GoString(c), orientation: u.facts.orientation}
+	s.codec, s.human, s.parser = plan.Codec(s.caps)
+	var w, h, n, d C.int
+	C.wp_caps_video(u.c.caps, &w, &h, &n, &d)
+	s.width, s.height, s.fpsN, s.fpsD = int(w), int(h), int(n), int(d)
+	return s
+}
+
+// candidates lists the decoders to try for a unit's caps; a single empty name
+// for raw video.
+func candidates(src plan.Source, s stream, u *unit) []string {
+	if s.codec == "raw" {
+		return []string{""}
+	}
+	names := C.wp_decoders(u.c.caps)
+	defer C.g_free(C.gpointer(unsafe.Pointer(names)))
+	var ranked []string
+	if list := C.GoString(names); list != "" {
+		ranked = strings.Split(list, ",")
+	}
+	var have []string
+	for _, e := range plan.Candidates(src, s.codec, ranked) {
+		if HasElement(e) {
+			have = append(have, e)
+		}
+	}
+	return have
+}
+
+// startDecoder builds and starts the pipeline around one decoder element.
+func startDecoder(src plan.Source, live bool, s stream, u *unit, element string) (*decoder, error) {
+	parser := ""
+	if element != "" && s.parser != "" && HasElement(s.parser) && !takes(element, u.c.caps) {
+		parser = s.parser
+	}
+	p, err := build(plan.Frames(plan.Decode{
+		Element: element, Parser: parser, Orientation: s.orientation, Live: live, Threads: src.Threads,
+	}), "in", "out")
+	if err != nil {
+		return nil, err
+	}
+	C.wp_out_watch(p.el("out"))
+	d := &decoder{element: element, pipe: p}
+	d.setCaps(u)
+	_ = p.play() // why it failed is on the bus
+	return d, nil
+}
+
+func takes(element string, caps *C.GstCaps) bool {
+	c := C.CString(element)
+	defer C.free(unsafe.Pointer(c))
+	return C.wp_factory_takes(c, caps) != 0
+}
+
+func (d *decoder) setCaps(u *unit) {
+	if d.caps == u.c.caps {
+		return
+	}
+	if d.caps != nil {
+		C.wp_caps_unref(d.caps)
+	}
+	d.caps = C.gst_caps_ref(u.c.caps)
+	C.wp_src_caps(d.pipe.el("in"), u.c.caps)
+}
+
+// push hands a unit over; the caller keeps its own hold on it. It blocks while
+// the decoder has enough, and returns false once the decoder stopped.
+func (d *decoder) push(u *unit) bool {
+	d.setCaps(u)
+	at := func(t time.Duration) C.gint64 {
+		if t == none || t < -shift {
+			return C.WP_NONE
+		}
+		return C.gint64(t + shift)
+	}
+	name := u.seq << 1
+	if u.outside {
+		name |= 1
+	}
+	return C.wp_push_unit(d.pipe.el("in"), u.c.buf, at(u.pts), at(u.dts), u.c.duration,
+		C.guint64(name), C.gint64(u.captured)) == 0
+}
+
+func (d *decoder) end() { C.wp_src_eos(d.pipe.el("in")) }
+
+// close releases everything. Nobody may be in push or pull.
+func (d *decoder) close() {
+	d.pipe.close()
+	if d.caps != nil {
+		C.wp_caps_unref(d.caps)
+		d.caps = nil
+	}
+}
+
+// pulled is what came out of a decoder.
+type pulled struct {
+	frame    *Frame
+	pts      time.Duration // or none
+	seq      uint64        // of the unit, 0: not known
+	captured int64
+	outside  bool
+	fpsN     int
+	fpsD     int
+}
+
+// The outcomes of pull.
+const (
+	pullFrame = 1
+	pullNone  = 0
+	pullEnd   = -1
+	pullBad   = -2 // a frame that cannot be read
+)
+
+// pull waits up to pullStep for a frame.
+func (d *decoder) pull() (pulled, int, error) {
+	var p C.wp_picture
+	if r := int(C.wp_pull_frame(d.pipe.el("out"), C.guint64(pullStep), &p)); r != pullFrame {
+		return pulled{}, r, nil
+	}
+	f := newFrame(&p)
+	f.Corrupted = p.corrupted != 0
+	out := pulled{frame: f, pts: none, fpsN: int(p.fps_n), fpsD: int(p.fps_d)}
+	if p.pts != C.WP_NONE {
+		out.pts = time.Duration(p.pts) - shift
+	}
+	if p.named != 0 {
+		out.seq, out.outside, out.captured = uint64(p.seq)>>1, p.seq&1 != 0, int64(p.captured)
+	}
+	if p.full_range != 0 && f.Format != plan.RGB {
+		c, err := f.copyTo(true)
+		f.Release()
+		if err != nil {
+			return pulled{}, pullBad, err
+		}
+		out.frame = c
+	}
+	return out, pullFrame, nil
+}

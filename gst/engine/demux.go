@@ -1,0 +1,318 @@
+package engine
+
+/*
+#include <stdlib.h>
+#include "shim.h"
+*/
+import "C"
+
+import (
+	"context"
+	"os"
+	"time"
+	"unsafe"
+
+	"github.com/watchpost/watchpost/gst/plan"
+)
+
+// none is the time that is not known.
+const none = time.Duration(C.WP_NONE)
+
+// unit is one encoded access unit (or raw frame) on its way to the decoder. It
+// is owned by whoever holds it and must be freed.
+type unit struct {
+	c        C.wp_unit
+	pts, dts time.Duration // on the run's time line, or none
+	duration time.Duration // or none
+	seq      uint64
+	captured int64 // when it reached the box
+	keyframe bool
+	outside  bool // decoded for the others' sake, never shown
+	facts    facts
+}
+
+// facts is what is known of the source when a unit leaves it.
+type facts struct {
+	orientation plan.Orientation
+	frame       time.Duration // one frame at the nominal rate
+	duration    time.Duration // of the file, 0: unknown
+	variable    bool          // units seen so far last differently long
+}
+
+func (u *unit) free() { C.wp_unit_clear(&u.c) }
+
+// demuxer opens a source and hands out its units in order.
+type demuxer struct {
+	in   plan.Input
+	name string // of the source, without credentials
+	loop bool
+	size int64 // of the file, 0: unknown
+	warn func(string)
+
+	pipe   *pipe
+	watch  *C.wp_input
+	seq    uint64
+	pulled int // units of this pass
+	last   time.Time
+	facts  facts
+
+	// The time line: a pass over a file starts where the one before ended.
+	offset, begin, end time.Duration
+
+	shortest, longest time.Duration // of a unit
+}
+
+func newDemuxer(in plan.Input, src plan.Source, name string, warn func(string)) (*demuxer, error) {
+	d := &demuxer{in: in, name: name, loop: src.Loop && src.Live && in.Kind == plan.File, warn: warn, facts: facts{frame: time.Second / 30}}
+	switch in.Kind {
+	case plan.File:
+		path := plan.FilePath(src.URL)
+		st, err := os.Stat(path)
+		switch {
+		case os.IsNotExist(err):
+			return nil, fail(NotFound, "%s: there is no such file", name)
+		case os.IsPermission(err):
+			return nil, fail(NotFound, "%s: may not be read by this user", name)
+		case err != nil:
+			return nil, fail(NotFound, "%s: cannot be opened", name)
+		case st.IsDir():
+			return nil, fail(NotFound, "%s: is a folder, not a video", name)
+		case st.Mode().IsRegular() && st.Size() == 0:
+			return nil, fail(Damaged, "%s: is empty", name)
+		}
+		d.size = st.Size()
+	case plan.V4L2:
+		if _, err := os.Stat(src.URL); err != nil {
+			return nil, fail(NotFound, "%s: there is no such device", name)
+		}
+	}
+	return d, nil
+}
+
+// open starts a pass over the source.
+func (d *demuxer) open() error {
+	names := []string{"units"}
+	for _, n := range []string{d.in.Parse, d.in.Net} {
+		if n != "" {
+			names = append(names, n)
+		}
+	}
+	p, err := build(d.in.Pipeline, names...)
+	if err != nil {
+		return fail(Internal, "%s: %s", d.name, err)
+	}
+	var net, parse unsafe.Pointer
+	if d.in.Net != "" {
+		net = p.el(d.in.Net)
+	}
+	if d.in.Parse != "" {
+		parse = p.el(d.in.Parse)
+	}
+	d.pipe = p
+	d.watch = C.wp_input_watch(p.self(), net, parse, p.el("units"))
+	d.pulled, d.last = 0, time.Now()
+	d.begin, d.end = none, none
+	// A failure to start is told, with its reason, by the bus.
+	_ = p.play()
+	return nil
+}
+
+// interrupt makes a next that waits return; close must still be called.
+func (d *demuxer) close() {
+	if d.pipe == nil {
+		return
+	}
+	d.pipe.close()
+	C.wp_input_unref(d.watch)
+	d.pipe, d.watch = nil, nil
+}
+
+// quiet is how long a source may say nothing before it counts as dead.
+func (d *demuxer) quiet() time.Duration {
+	if d.in.Kind == plan.File {
+		return 20 * time.Second
+	}
+	return 10 * time.Second
+}
+
+// next returns the next unit, or nil at the end of the source.
+func (d *demuxer) next(ctx context.Context) (*unit, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		u := &unit{}
+		switch C.wp_pull_unit(d.pipe.el("units"), C.guint64(pullStep), &u.c) {
+		case 1:
+			d.last = time.Now()
+			d.place(u)
+			return u, nil
+		case -1:
+			return nil, d.ended()
+		}
+		if err := d.complaints(); err != nil {
+			return nil, err
+		}
+		if err := d.stuck(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// ended says what an end of stream means.
+func (d *demuxer) ended() error {
+	if err := d.complaints(); err != nil {
+		return err
+	}
+	if d.in.Kind != plan.File {
+		return fail(Unreachable, "%s: the camera closed the connection", d.name)
+	}
+	if d.pulled == 0 {
+		return d.nothing()
+	}
+	return nil
+}
+
+func (d *demuxer) nothing() error {
+	if d.in.Parse != "" && C.wp_input_video(d.watch) == 0 && C.wp_input_other(d.watch) > 0 {
+		return fail(NoVideo, "%s: there is no video in it", d.name)
+	}
+	return fail(Damaged, "%s: is damaged: there is no picture in it", d.name)
+}
+
+// complaints reads the bus. What ends a source that already gave units is told
+// as a warning for a file: what was read stays read.
+func (d *demuxer) complaints() error {
+	for {
+		m, ok := d.pipe.pop()
+		if !ok {
+			return nil
+		}
+		switch m.kind {
+		case msgError:
+			err := classify(d.in, d.name, m)
+			if d.pulled > 0 && d.in.Kind == plan.RTSP && err.Kind != Refused {
+				return fail(Unreachable, "%s: the camera closed the connection", d.name)
+			}
+			if C.wp_input_video(d.watch) == 0 && C.wp_input_other(d.watch) > 0 && d.pulled == 0 && d.in.Kind == plan.File {
+				return fail(NoVideo, "%s: there is no video in it", d.name)
+			}
+			return err
+		case msgMissing:
+			d.warn(m.text + " is missing")
+		case msgWarning:
+			d.warn(m.text)
+		case msgEOS:
+			// No sink of the video's: every pad there is has ended.
+			if d.pulled == 0 {
+				return d.nothing()
+			}
+		}
+	}
+}
+
+// stuck notices a source that has no video, or does nothing.
+func (d *demuxer) stuck() error {
+	if d.pulled == 0 && d.in.Parse != "" {
+		if C.wp_input_done(d.watch) != 0 && C.wp_input_video(d.watch) == 0 {
+			return d.nothing()
+		}
+		if d.in.Net != "" && C.wp_input_streams(d.watch) > 0 && C.wp_input_selected(d.watch) == 0 && time.Since(d.last) > time.Second {
+			return fail(NoVideo, "%s: the camera offers no video", d.name)
+		}
+	}
+	if time.Since(d.last) < d.quiet() {
+		return nil
+	}
+	if d.in.Kind == plan.File {
+		return fail(Damaged, "%s: is damaged: reading it makes no progress", d.name)
+	}
+	return fail(Unreachable, "%s: the camera has sent no picture for %d s", d.name, int(d.quiet().Seconds()))
+}
+
+// place puts a unit on the run's time line.
+func (d *demuxer) place(u *unit) {
+	if d.pulled == 0 {
+		d.learn(u)
+	}
+	d.pulled++
+	u.captured = monotonic()
+	u.keyframe = u.c.keyframe != 0
+	u.outside = u.c.outside != 0
+	d.seq++
+	u.seq = d.seq
+	u.pts, u.dts, u.duration = time.Duration(u.c.pts), time.Duration(u.c.dts), time.Duration(u.c.duration)
+	if u.duration != none && u.duration > 0 && u.duration < 10*time.Second {
+		if d.shortest == 0 || u.duration < d.shortest {
+			d.shortest = u.duration
+		}
+		d.longest = max(d.longest, u.duration)
+		d.facts.variable = d.longest > d.shortest+d.shortest/2
+	}
+	u.facts = d.facts
+	at := u.pts
+	if at == none {
+		at = u.dts
+	}
+	if at == none {
+		if d.end == none {
+			d.begin, d.end = 0, 0
+		}
+		d.end += d.step(u)
+	} else {
+		if d.begin == none {
+			d.begin, d.end = at, at
+		}
+		if !u.outside {
+			d.begin, d.end = min(d.begin, at), max(d.end, at+d.step(u))
+		}
+	}
+	if u.pts != none {
+		u.pts += d.offset
+	}
+	if u.dts != none {
+		u.dts += d.offset
+	}
+}
+
+// step is how long a unit is shown.
+func (d *demuxer) step(u *unit) time.Duration {
+	if u.duration != none && u.duration > 0 && u.duration < 10*time.Second {
+		return u.duration
+	}
+	return d.facts.frame
+}
+
+// learn takes what the first unit of a pass tells of the whole.
+func (d *demuxer) learn(u *unit) {
+	var w, h, n, den C.int
+	C.wp_caps_video(u.c.caps, &w, &h, &n, &den)
+	if n > 0 && den > 0 {
+		d.facts.frame = time.Duration(int64(time.Second) * int64(den) / int64(n))
+	}
+	var tag [32]C.char
+	C.wp_sink_orientation(d.pipe.el("units"), &tag[0], C.gsize(len(tag)))
+	d.facts.orientation = plan.Orientation(C.GoString(&tag[0]))
+	if !d.facts.orientation.Known() {
+		d.warn("unknown orientation " + string(d.facts.orientation))
+		d.facts.orientation = ""
+	}
+	if d.in.Kind == plan.File && d.facts.duration == 0 {
+		d.facts.duration = time.Duration(C.wp_duration(d.pipe.self()))
+		// A kilobit a second is no video: some files state nonsense.
+		if d.size > 0 && d.facts.duration.Seconds() > float64(d.size*8)/1000 {
+			d.facts.duration = 0
+		}
+	}
+}
+
+// again starts the next pass where this one ended.
+func (d *demuxer) again() error {
+	length := d.end - d.begin
+	if length <= 0 {
+		length = d.facts.frame
+	}
+	d.offset += length
+	d.close()
+	return d.open()
+}
