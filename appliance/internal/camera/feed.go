@@ -1,0 +1,86 @@
+package camera
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Subscription is one reader of a feed. It is leaky: what its reader is too slow
+// for is dropped, oldest first, and counted.
+type Subscription[T any] struct {
+	// C is closed when the camera is gone or the subscription closed.
+	C       <-chan T
+	c       chan T
+	feed    *feed[T]
+	dropped atomic.Uint64
+}
+
+// Dropped counts what the reader was too slow for.
+func (s *Subscription[T]) Dropped() uint64 { return s.dropped.Load() }
+
+// Close ends the subscription.
+func (s *Subscription[T]) Close() {
+	s.feed.mu.Lock()
+	defer s.feed.mu.Unlock()
+	if _, ok := s.feed.subs[s]; ok {
+		delete(s.feed.subs, s)
+		close(s.c)
+	}
+}
+
+// feed hands each value to all its subscriptions and waits for none.
+type feed[T any] struct {
+	mu     sync.Mutex
+	subs   map[*Subscription[T]]struct{}
+	closed bool
+}
+
+// subscribe adds a reader that may be depth values late. It gets first at once,
+// if there is one.
+func (f *feed[T]) subscribe(depth int, first ...T) *Subscription[T] {
+	c := make(chan T, max(depth, len(first)))
+	s := &Subscription[T]{C: c, c: c, feed: f}
+	for _, v := range first {
+		c <- v
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		close(c)
+		return s
+	}
+	if f.subs == nil {
+		f.subs = make(map[*Subscription[T]]struct{})
+	}
+	f.subs[s] = struct{}{}
+	return s
+}
+
+func (f *feed[T]) publish(v T) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for s := range f.subs {
+		for sent := false; !sent; {
+			select {
+			case s.c <- v:
+				sent = true
+			default:
+				select {
+				case <-s.c:
+					s.dropped.Add(1)
+				default: // the reader was quicker
+				}
+			}
+		}
+	}
+}
+
+func (f *feed[T]) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	for s := range f.subs {
+		delete(f.subs, s)
+		close(s.c)
+	}
+}

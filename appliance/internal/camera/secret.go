@@ -1,0 +1,43 @@
+package camera
+
+import (
+	"net/url"
+	"strings"
+)
+
+// scrubber takes a camera's credentials out of any text about it: whole URLs by
+// the given redaction, and the password wherever else it turns up, as in a
+// decoder's complaint.
+type scrubber struct {
+	source, shown string
+	password      *strings.Replacer
+	redact        func(string) string
+}
+
+func newScrubber(source string, redact func(string) string) scrubber {
+	var pairs []string
+	if u, err := url.Parse(source); err == nil && u.User != nil {
+		// Shorter ones would blot out half of every text.
+		if pw, _ := u.User.Password(); len(pw) >= 3 {
+			pairs = append(pairs, u.User.String(), "***", pw, "***", url.QueryEscape(pw), "***", url.PathEscape(pw), "***")
+		}
+	}
+	return scrubber{source: source, shown: redact(source), password: strings.NewReplacer(pairs...), redact: redact}
+}
+
+func (s scrubber) clean(text string) string {
+	if s.source != "" {
+		text = strings.ReplaceAll(text, s.source, s.shown)
+	}
+	return s.password.Replace(s.redact(text))
+}
+
+// line makes one bounded line of what a worker said.
+func (s scrubber) line(text string) string {
+	text = strings.Join(strings.Fields(strings.ToValidUTF8(s.clean(text), "?")), " ")
+	const most = 300
+	if r := []rune(text); len(r) > most {
+		text = string(r[:most]) + "…"
+	}
+	return text
+}
