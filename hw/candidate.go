@@ -2,7 +2,6 @@ package hw
 
 import (
 	"path"
-	"slices"
 	"strings"
 )
 
@@ -56,28 +55,28 @@ type Candidate struct {
 	Kind    Kind   `json:"kind"`
 }
 
-// family is the elements of one kind for one codec. GStreamer adds the device to
-// the name for every device but the first (v4l2slvideo3h264dec, varenderD129h264dec),
-// so a family is a pattern; name stands for it in reports when there is none.
+// family is the elements of one kind for one codec, the plain name first.
 type family struct {
-	kind    Kind
-	name    string
-	pattern string // path.Match; empty: name itself
-	except  string // path.Match
+	kind Kind
+	// name is the first device's element, and stands for the family in reports when
+	// there is none of it.
+	name string
+	// more are further fixed names. perDevice is how GStreamer names the element of
+	// every other device, %s being the end of its node's path ("v4l2sl%sh264dec").
+	more      []string
+	perDevice string
 }
 
-// matches tells whether an element belongs to the family.
-func (f family) matches(element string) bool {
-	if f.pattern == "" {
-		return element == f.name
-	}
-	if f.except != "" {
-		if ok, _ := path.Match(f.except, element); ok {
-			return false
+// names lists all names that an element of the family can have on a box with these
+// device nodes.
+func (f family) names(nodes func(pattern string) []string) []string {
+	list := append([]string{f.name}, f.more...)
+	if f.perDevice != "" {
+		for _, node := range nodes(f.kind.nodes()) {
+			list = append(list, strings.ReplaceAll(f.perDevice, "%s", path.Base(node)))
 		}
 	}
-	ok, _ := path.Match(f.pattern, element)
-	return ok
+	return list
 }
 
 // hardware is the families of one codec's hardware elements; suffix is "dec" or "enc".
@@ -85,14 +84,18 @@ func hardware(codec, suffix string, extra ...family) []family {
 	tail := codec + suffix
 	list := []family{}
 	if suffix == "dec" {
-		list = append(list, family{Stateless, "v4l2sl" + tail, "v4l2sl*" + tail, ""})
+		list = append(list, family{kind: Stateless, name: "v4l2sl" + tail, perDevice: "v4l2sl%s" + tail})
 	}
-	list = append(list, family{Stateful, "v4l2" + tail, "v4l2*" + tail, "v4l2sl*"})
+	list = append(list, family{kind: Stateful, name: "v4l2" + tail, perDevice: "v4l2%s" + tail})
 	list = append(list, extra...)
+	nv := family{kind: NVIDIA, name: "nv" + tail, more: []string{"nv" + codec + "device1" + suffix}}
+	if suffix == "dec" {
+		nv.more = append(nv.more, "nv"+codec+"sl"+suffix)
+	}
 	return append(list,
-		family{VA, "va" + tail, "va*" + tail, "vaapi*"},
-		family{VAAPI, "vaapi" + tail, "", ""},
-		family{NVIDIA, "nv" + tail, "nv" + codec + "*" + suffix, ""},
+		family{kind: VA, name: "va" + tail, perDevice: "va%s" + tail},
+		family{kind: VAAPI, name: "vaapi" + tail},
+		nv,
 	)
 }
 
@@ -134,32 +137,24 @@ func encoders() map[string][]family {
 var codecOrder = [...]string{"h264", "h265", "vp8", "vp9", "av1", "mpeg2", "mpeg4", "jpeg"}
 
 // candidates sets what is installed against the table: what is there to be proven,
-// best first, and what is not there, refused with the reason. nodes tells whether
-// a device node of that pattern exists.
-func candidates(installed []string, nodes func(pattern string) bool) (there []Candidate, missing []Element) {
+// best first, and what is not there, refused with the reason. has tells whether there
+// is an element of that name, nodes lists the device nodes that match a pattern.
+func candidates(has func(element string) bool, nodes func(pattern string) []string) (there []Candidate, missing []Element) {
 	for _, role := range []Role{Decode, Encode} {
-		table := decoders()
-		if role == Encode {
-			table = encoders()
-		}
 		for _, codec := range codecOrder {
-			for _, f := range table[codec] {
-				names := slices.DeleteFunc(slices.Clone(installed), func(e string) bool { return !f.matches(e) })
-				// The plain name is the first device's, and the shortest.
-				slices.SortFunc(names, func(a, b string) int {
-					if len(a) != len(b) {
-						return len(a) - len(b)
+			for _, f := range table(role)[codec] {
+				found := false
+				for _, name := range f.names(nodes) {
+					if has(name) {
+						found = true
+						there = append(there, Candidate{role, codec, name, f.kind})
 					}
-					return strings.Compare(a, b)
-				})
-				if len(names) == 0 {
+				}
+				if !found {
 					missing = append(missing, Element{
 						Candidate: Candidate{role, codec, f.name, f.kind},
 						Reason:    absence(f.kind, codec, nodes),
 					})
-				}
-				for _, n := range slices.Compact(names) {
-					there = append(there, Candidate{role, codec, n, f.kind})
 				}
 			}
 		}
@@ -167,14 +162,21 @@ func candidates(installed []string, nodes func(pattern string) bool) (there []Ca
 	return there, missing
 }
 
+func table(role Role) map[string][]family {
+	if role == Encode {
+		return encoders()
+	}
+	return decoders()
+}
+
 // absence says why there is no element of a kind for a codec: GStreamer registers
 // hardware elements only for devices that it finds.
-func absence(k Kind, codec string, nodes func(string) bool) string {
+func absence(k Kind, codec string, nodes func(string) []string) string {
 	pattern := k.nodes()
 	switch {
 	case pattern == "":
 		return "element not installed"
-	case !nodes(pattern):
+	case len(nodes(pattern)) == 0:
 		return "no device (" + pattern + ")"
 	}
 	return "not offered by any device (" + pattern + ") for " + codec + ", or its plugin is not installed"

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,17 +37,7 @@ const (
 	noisy   behaviour = "noisy"   // right, and prints to the standard output
 )
 
-func (b box) Installed() ([]string, error) {
-	var names []string
-	for n := range b {
-		names = append(names, n)
-	}
-	if len(names) == 0 {
-		return nil, errors.New("no registry")
-	}
-	slices.Sort(names)
-	return names, nil
-}
+func (b box) Has(element string) bool { _, ok := b[element]; return ok }
 
 func (b box) Decode(ctx context.Context, element, codec string, clip []byte, picture func([]byte, int, int, int) error) error {
 	how, ok := b[element]

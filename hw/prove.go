@@ -13,15 +13,15 @@ import (
 // Prover runs elements. It is implemented over GStreamer (package hw/proof) and by
 // fakes for hardware that a machine lacks. Its errors are one line.
 type Prover interface {
-	// Installed returns the names of the installed video decoders and encoders.
-	Installed() ([]string, error)
-	// Decode has element decode a clip, a Matroska file that holds one video stream of
-	// the codec, and hands out each decoded picture's luma plane in the order of
+	// Has tells whether there is an element of that name.
+	Has(element string) bool
+	// Decode has element decode a clip, a file that holds one video stream of the
+	// codec, and hands out each decoded picture's luma plane in the order of
 	// presentation: rows stride bytes apart, valid during the call. An error of
 	// picture ends it.
 	Decode(ctx context.Context, element, codec string, clip []byte, picture func(luma []byte, width, height, stride int) error) error
 	// Encode has element encode pictures, I420 without padding, and returns what came
-	// out as a Matroska file.
+	// out as a file for Decode.
 	Encode(ctx context.Context, element, codec string, width, height, fps int, pictures [][]byte) (clip []byte, err error)
 }
 
@@ -118,7 +118,7 @@ func watch(ctx context.Context, p Prover, element, codec string, clip []byte) (f
 		if frames >= clips.Frames {
 			return fmt.Errorf("gave more than the clip's %d pictures", clips.Frames)
 		}
-		differs := g.Differs(clips.Expected(frames))
+		differs := g.Misses(frames)
 		nearest, least := g.Nearest()
 		switch {
 		case differs <= tolerance:

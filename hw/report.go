@@ -94,14 +94,17 @@ func (r *Report) choose() {
 }
 
 // sort puts elements into the order of the table: role, codec, then best first.
+// Elements of one family keep theirs.
 func (r *Report) sort() {
-	rank := func(e Element) [4]int {
-		table, role := decoders(), 0
+	rank := func(e Element) [3]int {
+		role := 0
 		if e.Role == Encode {
-			table, role = encoders(), 1
+			role = 1
 		}
-		place := slices.IndexFunc(table[e.Codec], func(f family) bool { return f.kind == e.Kind && f.matches(e.Element) })
-		return [4]int{role, slices.Index(codecOrder[:], e.Codec), place, len(e.Element)}
+		place := slices.IndexFunc(table(e.Role)[e.Codec], func(f family) bool {
+			return f.kind == e.Kind && (f.kind.Hardware() || f.name == e.Element)
+		})
+		return [3]int{role, slices.Index(codecOrder[:], e.Codec), place}
 	}
 	slices.SortStableFunc(r.Elements, func(a, b Element) int {
 		x, y := rank(a), rank(b)
@@ -114,8 +117,8 @@ func (r *Report) sort() {
 // has ended, and no hardware is touched before it was proven.
 func Provisional() *Report {
 	r := &Report{Provisional: true}
-	for role, table := range map[Role]map[string][]family{Decode: decoders(), Encode: encoders()} {
-		for codec, families := range table {
+	for _, role := range []Role{Decode, Encode} {
+		for codec, families := range table(role) {
 			for _, f := range families {
 				if !f.kind.Hardware() {
 					r.Elements = append(r.Elements, Element{

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,18 +21,18 @@ type Options struct {
 	// Accelerators are the model runtime's providers, found by whoever loads it.
 	Accelerators []Accelerator
 	// nodes and cameras stand for the machine in tests.
-	nodes   func(pattern string) bool
+	nodes   func(pattern string) []string
 	cameras func() ([]Camera, error)
 }
 
 // Survey proves whatever this box has and returns what it found. It fails only if
-// the installed elements cannot be listed or ctx ends.
+// ctx ends.
 func Survey(ctx context.Context, p Prover, o Options) (*Report, error) {
 	if o.Runner == nil {
 		o.Runner = Direct{p}
 	}
 	if o.nodes == nil {
-		o.nodes = nodesExist
+		o.nodes = deviceNodes
 	}
 	if o.cameras == nil {
 		o.cameras = Cameras
@@ -41,11 +42,7 @@ func Survey(ctx context.Context, p Prover, o Options) (*Report, error) {
 		Accelerators: o.Accelerators,
 	}
 	start := time.Now()
-	installed, err := p.Installed()
-	if err != nil {
-		return nil, fmt.Errorf("list the installed elements: %w", err)
-	}
-	there, missing := candidates(installed, o.nodes)
+	there, missing := candidates(p.Has, o.nodes)
 	r.Elements = missing
 	add := func(out Outcome) {
 		r.Elements = append(r.Elements, Element{
@@ -63,6 +60,7 @@ func Survey(ctx context.Context, p Prover, o Options) (*Report, error) {
 	}
 	r.sort()
 	r.choose()
+	var err error
 	if r.Cameras, err = o.cameras(); err != nil {
 		return nil, err
 	}
@@ -99,9 +97,19 @@ func (r *Report) judges() map[string]string {
 	return m
 }
 
-func nodesExist(pattern string) bool {
+// deviceNodes lists the nodes that match a pattern, those with low numbers first.
+func deviceNodes(pattern string) []string {
 	found, err := filepath.Glob(pattern)
-	return err == nil && len(found) > 0
+	if err != nil {
+		return nil // the patterns are this package's own
+	}
+	slices.SortFunc(found, func(a, b string) int {
+		if len(a) != len(b) {
+			return len(a) - len(b)
+		}
+		return strings.Compare(a, b)
+	})
+	return found
 }
 
 func kernelRelease() string {
@@ -117,11 +125,7 @@ func kernelRelease() string {
 func deviceList() string {
 	var b strings.Builder
 	for _, pattern := range []string{"/dev/video*", "/dev/media*", "/dev/dri/*", "/dev/mpp_service", "/dev/nvidia[0-9]*"} {
-		found, err := filepath.Glob(pattern)
-		if err != nil {
-			continue
-		}
-		for _, path := range found {
+		for _, path := range deviceNodes(pattern) {
 			name, _ := os.ReadFile("/sys/class/video4linux/" + filepath.Base(path) + "/name")
 			fmt.Fprintf(&b, "%s %s\n", path, strings.TrimSpace(string(name)))
 		}

@@ -101,11 +101,25 @@ func (g Grid) Differs(other Grid) float64 {
 	return sum / float64(len(g))
 }
 
-// Nearest returns the frame of the clip that g is most like, and how far from it.
+// Misses returns how far g is from frame n, in luma steps. Full range for limited and
+// the reverse are not counted: decoders disagree on what a JPEG picture is, and
+// that is for the caps to tell, not for a proof.
+func (g Grid) Misses(n int) float64 {
+	want := Expected(n)
+	least := g.Differs(want)
+	var squeezed, stretched Grid
+	for i, v := range want {
+		squeezed[i] = 16 + v*219/255
+		stretched[i] = (v - 16) * 255 / 219
+	}
+	return min(least, g.Differs(squeezed), g.Differs(stretched))
+}
+
+// Nearest returns the frame of the clip that g misses least, and by how much.
 func (g Grid) Nearest() (frame int, differs float64) {
 	differs = math.Inf(1)
 	for n := range Frames {
-		if d := g.Differs(Expected(n)); d < differs {
+		if d := g.Misses(n); d < differs {
 			frame, differs = n, d
 		}
 	}
