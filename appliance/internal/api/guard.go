@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path"
 	"strings"
 )
 
@@ -109,6 +110,9 @@ func (g *guard) digest(s string) []byte {
 // the pages' files, which are the same on every box.
 func open(r *http.Request) bool {
 	p := r.URL.Path
+	if path.Clean(p) != p {
+		return false // the mux would make another path of it
+	}
 	return p == "/healthz" || p == "/sign-in" || p == "/favicon.svg" || strings.HasPrefix(p, "/assets/")
 }
 

@@ -33,7 +33,8 @@ type eventsInput struct {
 }
 
 type cameraEventsInput struct {
-	cameraID
+	// Not embedded: huma leaves unexported embedded fields out.
+	ID         string `path:"id" maxLength:"64" doc:"The camera's id" example:"yard"`
 	Detections string `query:"detections" enum:"every,latest,none" default:"every" doc:"every: each frame's, as far as the reader keeps up; latest: the newest, at most five times a second; none: states only"`
 }
 

@@ -38,7 +38,7 @@ class CameraView {
     });
     const full = h("button", { type: "button" }, "Full screen");
     full.addEventListener("click", () => void this.player.element.requestFullscreen?.().catch(() => undefined));
-    const restart = h("button", { type: "button", "data-testid": "restart" }, "Restart");
+    const restart = h("button", { type: "button", "data-testid": "restart" }, "Restart worker");
     restart.addEventListener("click", () => void this.restart(restart));
     this.stderr.hidden = true;
     this.element = h(
@@ -53,9 +53,13 @@ class CameraView {
       ),
       h(
         "div",
-        { class: "panels" },
+        { class: "panels beside" },
         h("section", {}, h("h2", {}, "In view"), this.objects.element),
         h("section", {}, h("h2", {}, "Frames"), this.ledger.element),
+      ),
+      h(
+        "div",
+        { class: "panels below" },
         h("section", {}, h("h2", {}, "Source and analysis"), this.stream.element),
         h("section", {}, h("h2", {}, "Worker"), this.worker.element, this.stderr),
       ),

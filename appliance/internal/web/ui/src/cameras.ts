@@ -21,6 +21,7 @@ class Tile {
   private readonly badge = h("span", { class: "badge" });
   private readonly name: HTMLAnchorElement;
   private readonly rate = h("span", { class: "figure" });
+  private playing = false;
   private readonly seen = h("span", { class: "figure seen" });
 
   constructor(camera: Camera) {
@@ -41,12 +42,15 @@ class Tile {
     setText(this.badge, badge(camera));
     setAttribute(this.badge, "data-state", camera.state);
     setText(this.rate, camera.state === "playing" ? `${camera.rates.source_fps.toFixed(0)} fps` : "");
-    this.detect(camera.state === "playing" ? camera.objects : []);
+    this.playing = camera.state === "playing";
+    this.detect(camera.objects);
   }
 
   detect(objects: DetectedObject[]): void {
-    setText(this.seen, objects.length === 0 ? "nothing seen" : tally(objects));
-    setAttribute(this.seen, "data-count", String(objects.length));
+    // Without a picture nothing can be seen: saying "nothing seen" would mislead.
+    const words = objects.length === 0 ? "nothing seen" : tally(objects);
+    setText(this.seen, this.playing ? words : "");
+    setAttribute(this.seen, "data-count", this.playing ? String(objects.length) : "");
   }
 
   close(): void {

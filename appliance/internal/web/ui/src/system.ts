@@ -53,7 +53,7 @@ function showSystem(s: System, facts: Facts, loops: HTMLElement): void {
   loops.replaceChildren(
     table(
       "Control loops: how late they ran",
-      ["Loop", "Late, 99 %", "Latest", "Stalls", "Last stall"],
+      ["Loop", "Late by, 99 % under", "At most", "Stalls", "Last stall"],
       s.loops.map((l) => [l.name, `${l.p99_ms.toFixed(1)} ms`, `${l.max_ms.toFixed(1)} ms`, mark(l.stalls === 0, count(l.stalls)), l.last_stall ? clock(l.last_stall) : "never"]),
     ),
   );
