@@ -166,7 +166,8 @@ func (s *sender) round() {
 	if changed {
 		s.producer.Want(s.demand.wanted[0], s.demand.wanted[1])
 	}
-	keyless := s.pump(viewers, now)
+	keyless, wait := s.pump(viewers, now)
+	again = soonest(again, wait)
 	for i, r := range s.renditions {
 		k := &s.keyframes[i]
 		if asked[i] || keyless[i] {
@@ -203,31 +204,29 @@ func (s *sender) look(i int, k *keyframes) {
 	s.seen[i] = head
 }
 
-// pump gives every viewer its turn until none has more to send. It returns the
-// renditions of which a viewer waits for a keyframe that must be asked for.
-func (s *sender) pump(viewers []*viewer, now time.Time) (keyless [len(codecs)]bool) {
+// pump gives every viewer what it may have now. It returns the renditions of
+// which a viewer waits for a keyframe that must be asked for, and after how
+// long there is more to send; 0: there is not.
+func (s *sender) pump(viewers []*viewer, now time.Time) (keyless [len(codecs)]bool, again time.Duration) {
 	if len(viewers) == 0 {
-		return keyless
+		return keyless, 0
 	}
 	var done [len(codecs)]int
-	for more := true; more; {
-		more = false
-		s.server.peers.Burst(func() {
-			for _, v := range viewers {
-				o := v.send(now)
-				more = more || o.more
-				i := v.rendition.codec - 1
-				keyless[i] = keyless[i] || o.keyless
-				done[i] += o.frames
-			}
-		})
-	}
+	s.server.peers.Burst(func() {
+		for _, v := range viewers {
+			o := v.send(now)
+			again = soonest(again, o.again)
+			i := v.rendition.codec - 1
+			keyless[i] = keyless[i] || o.keyless
+			done[i] += o.frames
+		}
+	})
 	for i, r := range s.renditions {
 		if done[i] > 0 {
 			s.measure(i, r)
 		}
 	}
-	return keyless
+	return keyless, again
 }
 
 // measure observes the delay from capture to the socket of the frames that

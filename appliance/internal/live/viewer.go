@@ -15,10 +15,14 @@ const (
 	// late is how old a frame may be when its first packet goes out. A viewer
 	// that is further behind skips.
 	late = 1500 * time.Millisecond
-	// quantum is how many packets of one viewer go out before the next
-	// viewer's turn: one UDP segmentation offload's worth at most, and a large
-	// keyframe does not hold the others up.
-	quantum = 48
+	// paceBurst is how many packets a viewer is sent at once, and paceRate how
+	// many a second beyond that (58 Mbit/s). A keyframe, or the part of a
+	// second that a new viewer starts with, is more than receive buffers of
+	// 64 KiB and an access point's queue take; spread over some milliseconds
+	// it arrives whole. paceStep is how many are sent together when paced.
+	paceBurst = 40
+	paceRate  = 6000
+	paceStep  = 12
 	// reportInterval between RTCP sender reports of a viewer. Receivers need
 	// them for the wall clock only: there is no audio to be in step with.
 	reportInterval = 5 * time.Second
@@ -59,6 +63,9 @@ type viewer struct {
 	seq     uint16 // sequence number of the next packet
 	sent    [spans]span
 	since   time.Time // waiting since
+
+	tokens  float64 // packets that may be sent now
+	tokenAt time.Time
 
 	packets, octets uint32
 	nextReport      time.Time
@@ -104,20 +111,27 @@ func (v *viewer) Kind() webrtc.RTPCodecType { return webrtc.RTPCodecTypeVideo }
 
 // outcome is what a turn of a viewer came to.
 type outcome struct {
-	more    bool // there is more to send
-	keyless bool // it needs a keyframe that has to be asked for
-	frames  int  // completed
+	again   time.Duration // after which there is more to send; 0: there is not
+	keyless bool          // it needs a keyframe that has to be asked for
+	frames  int           // completed
 }
 
-// send writes at most quantum packets. It is called by the stream's sending
-// goroutine only.
+// allowance is how many packets may go out now.
+func (v *viewer) allowance(now time.Time) int {
+	v.tokens = min(paceBurst, v.tokens+now.Sub(v.tokenAt).Seconds()*paceRate)
+	v.tokenAt = now
+	return int(v.tokens)
+}
+
+// send writes what the viewer has not had yet, within its allowance. It is
+// called by the stream's sending goroutine only.
 func (v *viewer) send(now time.Time) (o outcome) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if !v.live.Load() || v.gone.Load() || v.writer == nil {
 		return o
 	}
-	for budget := quantum; ; {
+	for budget := v.allowance(now); ; {
 		if v.waiting && !v.resume(now) {
 			o.keyless = !v.started || (!v.since.IsZero() && now.Sub(v.since) > patience)
 			return o
@@ -134,12 +148,13 @@ func (v *viewer) send(now time.Time) (o outcome) {
 			v.wait(now)
 			continue
 		}
-		if budget == 0 {
-			o.more = true
+		if budget <= 0 {
+			o.again = paceStep * time.Second / paceRate
 			return o
 		}
 		n, ok := v.write(f, budget)
 		budget -= n
+		v.tokens -= float64(n)
 		if !ok {
 			// A peer over TCP that does not read, or one without a path: what
 			// is left of the frame is of no use without the part that is lost.
