@@ -68,7 +68,7 @@ type Camera struct {
 	ID         string        `yaml:"id" need:"yes" pattern:"[a-z0-9][a-z0-9_-]{0,63}" doc:"Short name, unique, used in addresses, logs and metrics."`
 	Name       string        `yaml:"name,omitempty" doc:"What people call the camera. Default: the id."`
 	Source     string        `yaml:"source" need:"yes" secret:"yes" doc:"rtsp://USER:PASSWORD@HOST/PATH, a file (played in a loop), /dev/videoN, test:PATTERN or demo:"`
-	Transport  string        `yaml:"transport,omitempty" enum:"|tcp|udp" doc:"For rtsp:// only. Empty: TCP first, then UDP."`
+	Transport  string        `yaml:"transport,omitempty" enum:"|tcp|udp" doc:"For rtsp:// and rtsps:// only. Empty: TCP first, then UDP."`
 	Model      string        `yaml:"model,omitempty" pattern:"[A-Za-z0-9][A-Za-z0-9._-]{0,127}" doc:"Name of an installed model, or motion. Default: models.default."`
 	Threshold  float32       `yaml:"threshold,omitempty" min:"0" max:"1" doc:"Least confidence of a detection. 0: the model's own."`
 	Classes    []string      `yaml:"classes,omitempty" doc:"Keep only detections with these labels of the model. None: all."`

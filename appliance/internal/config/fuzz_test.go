@@ -2,10 +2,12 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // FuzzParse: whatever the bytes, Parse neither panics nor returns anything but
@@ -21,13 +23,16 @@ func FuzzParse(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		// A hang is a fault as a panic is; the fuzzer itself would just wait.
+		hang := time.AfterFunc(10*time.Second, func() { panic(fmt.Sprintf("still parsing %q", text)) })
+		defer hang.Stop()
 		c, err := Parse("f", []byte(text))
 		if err != nil {
 			var errs *Errors
 			if !errors.As(err, &errs) || len(errs.Entries) == 0 {
 				t.Fatalf("%T: %v", err, err)
 			}
-			lines := strings.Count(text, "\n") + 1
+			lines := strings.Count(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n") + 1
 			for _, e := range errs.Entries {
 				if e.Line < 1 || e.Line > lines+1 || e.Column < 1 || e.Message == "" {
 					t.Fatalf("%d lines, but the error is at %+v", lines, e)

@@ -178,12 +178,12 @@ func unreadable(data []byte) (at place, problem, suggestion string) {
 		if depth > maxNesting || dashes > maxNesting || indent && column > 4*maxNesting {
 			return place{line, column}, "the nesting is too deep", "no key of this file needs that"
 		}
-		if r == '\n' || r == '\r' {
-			if r == '\n' {
-				line++
-			}
-			column, dashes, indent = 1, 0, true
-		} else {
+		switch {
+		case r == '\r' && i+1 < len(data) && data[i+1] == '\n':
+			// one end of line in two bytes
+		case r == '\n' || r == '\r':
+			line, column, dashes, indent = line+1, 1, 0, true
+		default:
 			column++
 			indent = indent && (r == ' ' || r == '-' || r == '?')
 		}

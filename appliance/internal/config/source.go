@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Kind tells the kinds of sources apart.
@@ -13,10 +14,10 @@ type Kind string
 
 // The kinds of sources.
 const (
-	KindRTSP    Kind = "rtsp"   // rtsp://…
+	KindRTSP    Kind = "rtsp"   // rtsp://… or rtsps://…
 	KindFile    Kind = "file"   // a path
 	KindDevice  Kind = "device" // /dev/videoN
-	KindPattern Kind = "test"   // test:PATTERN
+	KindPattern Kind = "test"   // test:PATTERN, or test: for smpte
 	KindDemo    Kind = "demo"   // demo:
 	KindUnknown Kind = ""       // a URL of a scheme that is not served
 )
@@ -41,7 +42,7 @@ func KindOf(source string) Kind {
 		return KindPattern
 	case devicePath.MatchString(source):
 		return KindDevice
-	case hasScheme && strings.EqualFold(scheme, "rtsp"):
+	case hasScheme && (strings.EqualFold(scheme, "rtsp") || strings.EqualFold(scheme, "rtsps")):
 		return KindRTSP
 	case hasScheme && !strings.ContainsAny(scheme, `/\ `):
 		return KindUnknown
@@ -88,6 +89,9 @@ func problemOf(source string) (problem, suggestion string) {
 		}
 	case KindPattern:
 		name := strings.TrimPrefix(source, "test:")
+		if name == "" {
+			return "", "" // the first pattern
+		}
 		for _, p := range patterns {
 			if p == name {
 				return "", ""
@@ -149,7 +153,9 @@ func rtspProblem(source string) (problem, suggestion string) {
 func FromSource(source string, others ...Camera) Camera {
 	c := DefaultCamera()
 	c.Source = source
-	c.Name = titleFor(source)
+	c.Name = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(titleFor(source), " "), func(r rune) bool {
+		return r == ' ' || !unicode.IsPrint(r)
+	}), " ")
 	base := slug(c.Name)
 	c.ID = base
 	for n := 2; taken(c.ID, others); n++ {

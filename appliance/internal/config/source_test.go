@@ -9,7 +9,7 @@ func TestKindOf(t *testing.T) {
 	for source, want := range map[string]Kind{
 		"rtsp://h/s": KindRTSP, "RTSP://h/s": KindRTSP, "/dev/video0": KindDevice, "/dev/video12": KindDevice,
 		"test:smpte": KindPattern, "demo:": KindDemo, "clip.mp4": KindFile, "/a/b c.mp4": KindFile,
-		"http://h/s": KindUnknown, "rtsps://h": KindUnknown, "/dev/null": KindFile, "./odd/x://y": KindFile,
+		"http://h/s": KindUnknown, "rtsps://h": KindRTSP, "test:": KindPattern, "/dev/null": KindFile, "./odd/x://y": KindFile,
 	} {
 		if got := KindOf(source); got != want {
 			t.Errorf("%q is %q, want %q", source, got, want)
@@ -48,6 +48,8 @@ func TestFromSource(t *testing.T) {
 		{"demo:", "demo"},
 		{"demo:", "demo-2"},
 		{"test:smpte", "test-smpte"},
+		{"test:", "test"},
+		{"rtsps://a:hunter2@[fd00::1]:322/s", "fd00-1-322-s"},
 		{"/dev/video0", "video0"},
 		{"/videos/one-by-one person_DETECTION.mp4", "one-by-one-person_detection"},
 		{"clip.mp4", "clip"},

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Validate checks a configuration that was made or changed in the program, by
@@ -230,6 +231,10 @@ func checkText(errs *Errors, s string, f field, path string) {
 			suggestion = didYouMean(near)
 		}
 		errs.add(path, shown+" is not a value of "+f.name, suggestion)
+		return
+	}
+	if !utf8.ValidString(s) {
+		errs.add(path, shown+" is not UTF-8 text", "rename the file, or type it anew")
 		return
 	}
 	for _, r := range s {
