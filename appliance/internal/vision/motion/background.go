@@ -14,6 +14,12 @@ const (
 	strong     = 1.8  // a region needs cells that exceed their threshold by this
 	restLevel  = 4.0  // a cell that changes by less from frame to frame is still
 
+	// A region that has not changed for ghostRest seconds, and whose outline is
+	// ghostEdge times as strong in the background as in the picture, is the place
+	// that something has left.
+	ghostRest = 1.0
+	ghostEdge = 1.4
+
 	// lightFraction is the part of the picture from which a change that no gain
 	// and offset explain is a change of the light all the same.
 	lightFraction = 0.7

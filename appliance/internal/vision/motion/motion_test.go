@@ -206,6 +206,18 @@ func TestStoppedThingIsAbsorbedAndItsGoingIsSeen(t *testing.T) {
 	}
 }
 
+func TestPlaceThatAThingHasLeftIsSoonBackground(t *testing.T) {
+	s, m := newStage(640, 360), newModel(t, Config{})
+	s.things = []vision.Box{{X0: 200, Y0: 80, X1: 280, Y1: 280}} // there from the start
+	s.settle(t, m, 0, 2*time.Second, 100*ms)
+	s.things = nil
+	for pts := 2 * time.Second; pts < 6*time.Second; pts += 100 * ms {
+		if r := s.show(t, m, pts); (len(r.Regions) != 0) != (pts < 3100*ms) {
+			t.Fatalf("%v after it left: %+v", pts-2*time.Second, r)
+		}
+	}
+}
+
 func TestGateHolds(t *testing.T) {
 	s, m := newStage(320, 180), newModel(t, Config{Hold: time.Second})
 	s.settle(t, m, 0, 2*time.Second, 100*ms)

@@ -127,7 +127,7 @@ func (m *Model) regions(res *Result) {
 		found = found[:most]
 	}
 	found = joined(found)
-	found = drop(found, func(r *region) bool { return r.cells < least || r.peak < strong })
+	found = drop(found, func(r *region) bool { return r.cells < least || r.peak < strong || m.ghost(r) })
 	sortRegions(found)
 	if len(found) > m.cfg.MaxRegions {
 		found = found[:m.cfg.MaxRegions]
@@ -148,6 +148,50 @@ func (m *Model) regions(res *Result) {
 	}
 	res.Fraction = float32(cells) / float32(total)
 }
+
+// ghost says whether a region is not a thing but the place that a thing has left:
+// what the background has learnt there is gone. A thing has its outline in the
+// picture, a ghost in the background. A ghost becomes background at once; it is
+// only looked for once nothing has changed in the region for a while.
+func (m *Model) ghost(r *region) bool {
+	w, rested, cells := m.grid.cols, 0, 0
+	var here, learnt float32 // contrast along the outline
+	for y := r.y0; y < r.y1; y++ {
+		for x := r.x0; x < r.x1; x++ {
+			i := y*w + x
+			if m.clean[i] == 0 {
+				continue
+			}
+			cells++
+			if m.still[i] >= ghostRest {
+				rested++
+			}
+			edge := func(inside bool, j int) {
+				if inside && m.clean[j] == 0 {
+					here += abs(m.grid.cells[i] - m.grid.cells[j])
+					learnt += abs(m.mean[i] - m.mean[j])
+				}
+			}
+			edge(x > 0, i-1)
+			edge(x+1 < w, i+1)
+			edge(y > 0, i-w)
+			edge(y+1 < m.grid.rows, i+w)
+		}
+	}
+	if 10*rested < 9*cells || learnt < ghostEdge*here {
+		return false
+	}
+	for y := r.y0; y < r.y1; y++ {
+		for i := y*w + r.x0; i < y*w+r.x1; i++ {
+			if m.clean[i] != 0 {
+				m.mean[i], m.vari[i], m.still[i], m.clean[i] = m.grid.cells[i], firstSigma*firstSigma, 0, 0
+			}
+		}
+	}
+	return true
+}
+
+func abs(v float32) float32 { return max(v, -v) }
 
 // confine clears the cells of the clean mask that are in no region.
 func (m *Model) confine(rs []region) {

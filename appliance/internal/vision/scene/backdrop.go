@@ -42,7 +42,7 @@ func (c *canvas) sky() {
 	top, mid, low := rgb{26, 34, 66}, rgb{92, 84, 128}, rgb{238, 158, 108}
 	for y := range c.h {
 		f := float64(y) / float64(c.h) / 0.56
-		col := lerp(top, mid, f*1.6)
+		col := lerp(top, mid, f*2)
 		if f > 0.5 {
 			col = lerp(mid, low, (f-0.5)*2)
 		}

@@ -145,8 +145,8 @@ func TestMotionFindsTheFigures(t *testing.T) {
 		}
 		recall, precision := float64(found)/float64(figures), float64(right)/float64(regions)
 		t.Logf("%v: %d figures, recall %.3f, precision %.3f at IoU 0.3", size, figures, recall, precision)
-		if recall < 0.8 || precision < 0.8 {
-			t.Errorf("%v: recall %.3f, precision %.3f: both must be 0.8", size, recall, precision)
+		if recall < 0.9 || precision < 0.9 {
+			t.Errorf("%v: recall %.3f, precision %.3f: both must be 0.9", size, recall, precision)
 		}
 	}
 }
