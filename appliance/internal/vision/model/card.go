@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -217,6 +219,14 @@ func (c *Card) problem() *problem {
 		return bad("labels", "missing: write %s or the list of names", COCO80)
 	case slices.Contains(c.Labels, ""):
 		return bad("labels", "a name is empty")
+	case !line(c.Labels...):
+		return bad("labels", "a name is not one line of printable text, at most %d bytes", maxLine)
+	case !line(c.Title):
+		return bad("title", "it is not one line of printable text, at most %d bytes", maxLine)
+	case !line(c.Licence):
+		return bad("licence", "it is not one line of printable text, at most %d bytes", maxLine)
+	case !line(c.Source):
+		return bad("source", "it is not one line of printable text, at most %d bytes", maxLine)
 	case c.Output.Family == "":
 		return bad("output.family", "missing: one of %v", output.Families())
 	case !slices.Contains(output.Families(), c.Output.Family):
@@ -250,6 +260,25 @@ func (c *Card) problem() *problem {
 		return bad("output", "%v", err)
 	}
 	return nil
+}
+
+// maxLine bounds texts that end up in lists, logs and on pictures.
+const maxLine = 500
+
+// line tells whether all texts are printable and of one line, without space
+// around them.
+func line(texts ...string) bool {
+	for _, t := range texts {
+		if len(t) > maxLine || !utf8.ValidString(t) || strings.TrimSpace(t) != t {
+			return false
+		}
+		for _, r := range t {
+			if !unicode.IsPrint(r) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func finite(v ...float32) bool {
