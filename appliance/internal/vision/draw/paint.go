@@ -159,17 +159,35 @@ func stamp(p *vision.Picture, x, y int, mask []uint8, w, h int, c yuv) {
 			}
 		}
 	}
+	stampChroma(p, r, mask[(r.y0-y)*w+r.x0-x:], w, c)
+}
+
+// stampChroma is the chroma part of stamp: mask begins at the corner of r, which
+// is inside the picture; its rows are w apart.
+func stampChroma(p *vision.Picture, r rect, mask []uint8, w int, c yuv) {
 	for by := r.y0 / 2; by <= (r.y1-1)/2; by++ {
+		y0, y1 := max(2*by, r.y0), min(2*by+2, r.y1)
+		high := min(p.Height-2*by, 2)
+		up := mask[(y0-r.y0)*w:][:r.x1-r.x0]
+		down := up // of a block that the mask covers by one row, that counts once
+		if y1-y0 == 2 {
+			down = mask[(y0+1-r.y0)*w:][:r.x1-r.x0]
+		}
 		for bx := r.x0 / 2; bx <= (r.x1-1)/2; bx++ {
-			sum := uint32(0)
-			for py := max(2*by, r.y0); py < min(2*by+2, r.y1); py++ {
-				for px := max(2*bx, r.x0); px < min(2*bx+2, r.x1); px++ {
-					sum += uint32(mask[(py-y)*w+px-x])
-				}
+			x0, x1 := max(2*bx, r.x0)-r.x0, min(2*bx+2, r.x1)-r.x0
+			sum := uint32(up[x0]) + uint32(down[x0])
+			if x1-x0 == 2 {
+				sum += uint32(up[x0+1]) + uint32(down[x0+1])
 			}
-			if sum != 0 {
-				n := (min(p.Width, 2*bx+2) - 2*bx) * (min(p.Height, 2*by+2) - 2*by)
-				chroma(p, bx, by, c, weight(sum/uint32(n), c.a))
+			if sum == 0 {
+				continue
+			}
+			if y1-y0 == 1 {
+				sum /= 2
+			}
+			cover := sum / uint32(high*min(p.Width-2*bx, 2))
+			if cover != 0 {
+				chroma(p, bx, by, c, weight(cover, c.a))
 			}
 		}
 	}
