@@ -246,7 +246,7 @@ func (k *control) over(now time.Time, r *run, m mail) {
 	}
 	looping := k.history.ends(e, m.played, m.exit.Runtime)
 	if looping && e == died {
-		e, reason = crashed, reasonCrashing(k.history.deaths, m.exit.Stderr)
+		e, reason = crashed, reasonCrashing(k.history.deaths, k.lastExit.Stderr)
 	}
 	if e != ended {
 		k.retryAt = now.Add(k.history.pause(k.c.cfg.Backoff, e, m.exit, rand.Float64()))
