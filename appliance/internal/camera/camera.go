@@ -169,7 +169,9 @@ func (c *Camera) Retry() {
 // whenever anything in it changes (twice a second while a worker runs). A slow
 // reader misses those in between.
 func (c *Camera) Subscribe() *Subscription[Snapshot] {
-	return c.changes.subscribe(1, c.Snapshot())
+	s := c.changes.subscribe(1)
+	s.begin(c.Snapshot())
+	return s
 }
 
 // Detections follows what the analysis says, frame by frame, on the time line

@@ -134,7 +134,9 @@ func (k *control) step(ctx context.Context, now time.Time) {
 func (k *control) take(r *run) mail {
 	k.c.mu.Lock()
 	defer k.c.mu.Unlock()
-	k.changed = true
+	if r.seen != r.mail.rev {
+		r.seen, k.changed = r.mail.rev, true
+	}
 	return r.mail
 }
 

@@ -1,8 +1,10 @@
 package camera
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -389,4 +391,58 @@ func TestDetectionsAreHandedOnAndForgotten(t *testing.T) {
 			t.Error("objects of a picture that is gone are still told")
 		}
 	})
+}
+
+// meter is a stall meter that counts.
+type meter struct {
+	tick            chan time.Time
+	ticked, in, out int
+}
+
+func (m *meter) Tick() <-chan time.Time { return m.tick }
+func (m *meter) Ticked()                { m.ticked++ }
+func (m *meter) Enter() func()          { m.in++; return func() { m.out++ } }
+
+func TestLoopIsMetered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakes{live: func(n int, p *fakeProc) link.Exit { p.play(time.Hour, false); return killed }}
+		m := &meter{tick: make(chan time.Time)}
+		c, err := New(Deps{Spawn: f.spawn, Output: &lockedSink{}, Log: slog.New(slog.DiscardHandler), Loop: m},
+			Config{ID: "door", Redact: func(s string) string { return s }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Run(ctx) }()
+		for range 5 {
+			m.tick <- time.Now()
+			time.Sleep(100 * time.Millisecond)
+		}
+		if err := c.Run(ctx); err == nil {
+			t.Error("a second Run was taken")
+		}
+		cancel()
+		<-done
+		if m.ticked != 5 || m.in == 0 || m.in != m.out {
+			t.Errorf("%d ticks, entered %d times, left %d times", m.ticked, m.in, m.out)
+		}
+	})
+}
+
+func TestNewRefuses(t *testing.T) {
+	keep := func(s string) string { return s }
+	deps := Deps{Spawn: (&fakes{}).spawn, Output: &sink{}, Log: slog.New(slog.DiscardHandler)}
+	for name, ok := range map[string]struct {
+		deps Deps
+		cfg  Config
+	}{
+		"no id":     {deps, Config{Redact: keep}},
+		"no redact": {deps, Config{ID: "a"}},
+		"no deps":   {Deps{}, Config{ID: "a", Redact: keep}},
+	} {
+		if _, err := New(ok.deps, ok.cfg); err == nil {
+			t.Errorf("%s: a camera was made", name)
+		}
+	}
 }

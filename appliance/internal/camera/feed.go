@@ -35,14 +35,10 @@ type feed[T any] struct {
 	closed bool
 }
 
-// subscribe adds a reader that may be depth values late. It gets first at once,
-// if there is one.
-func (f *feed[T]) subscribe(depth int, first ...T) *Subscription[T] {
-	c := make(chan T, max(depth, len(first)))
+// subscribe adds a reader that may be depth values late.
+func (f *feed[T]) subscribe(depth int) *Subscription[T] {
+	c := make(chan T, depth)
 	s := &Subscription[T]{C: c, c: c, feed: f}
-	for _, v := range first {
-		c <- v
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
@@ -54,6 +50,15 @@ func (f *feed[T]) subscribe(depth int, first ...T) *Subscription[T] {
 	}
 	f.subs[s] = struct{}{}
 	return s
+}
+
+// begin gives a new reader its first value, unless a newer one was published since.
+func (s *Subscription[T]) begin(v T) {
+	s.feed.mu.Lock()
+	defer s.feed.mu.Unlock()
+	if _, ok := s.feed.subs[s]; ok && len(s.c) == 0 {
+		s.c <- v
+	}
 }
 
 func (f *feed[T]) publish(v T) {

@@ -67,7 +67,7 @@ func stub(mode string) int {
 	}
 	gone := make(chan int, 1)
 	go func() {
-		for {
+		for mode != "deaf" {
 			m, err := conn.Receive()
 			if err != nil || m.Kind == link.KindStop {
 				if err == io.EOF || err == nil {
@@ -278,6 +278,31 @@ func TestGarbageOnTheSocket(t *testing.T) {
 	s := r.await(t, "a second worker's pictures", func(s camera.Snapshot) bool { return playing(s) && s.Restarts == 1 })
 	if e := s.LastExit; e == nil || !strings.Contains(e.Reason, "protocol") {
 		t.Errorf("last exit %+v", e)
+	}
+}
+
+// A worker that does not read its commands is replaced; whoever gives them never
+// waits for it.
+func TestWorkerThatDoesNotRead(t *testing.T) {
+	r := newRig(t, "deaf", true)
+	r.await(t, "pictures", playing)
+	var slowest time.Duration
+	for limit := time.Now().Add(15 * time.Second); r.Snapshot().Restarts == 0; time.Sleep(200 * time.Microsecond) {
+		if time.Now().After(limit) {
+			t.Fatal("the worker was not replaced")
+		}
+		began := time.Now()
+		r.Want(true, time.Now().UnixMilli()%2 == 0)
+		slowest = max(slowest, time.Since(began))
+	}
+	r.Want(true, false)
+	s := r.await(t, "a second worker's pictures", func(s camera.Snapshot) bool { return playing(s) && s.Restarts == 1 })
+	if e := s.LastExit; e == nil || !strings.Contains(e.Reason, "did not read its commands") {
+		t.Errorf("last exit %+v", e)
+	}
+	t.Logf("slowest command: %v", slowest)
+	if slowest > 100*time.Millisecond {
+		t.Errorf("a command took %v", slowest)
 	}
 }
 

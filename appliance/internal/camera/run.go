@@ -14,6 +14,7 @@ type run struct {
 	text  string // of a slate run
 	began time.Time
 	mail  mail // under Camera.mu
+	seen  uint64
 
 	// The rest is the control loop's.
 	proc       Process // nil until the process runs
@@ -32,6 +33,7 @@ type run struct {
 // mail is what came of a run since its start: the latest of each report. It does
 // not grow, whatever a worker sends.
 type mail struct {
+	rev    uint64 // counts the changes
 	proc   Process
 	hello  link.Hello
 	status link.Status
@@ -62,6 +64,7 @@ func (k *control) spawn(ctx context.Context, start link.Start, slate bool) *run 
 func (c *Camera) post(r *run, change func(*mail)) {
 	c.mu.Lock()
 	change(&r.mail)
+	r.mail.rev++
 	c.mu.Unlock()
 	c.nudge()
 }

@@ -27,7 +27,9 @@ type selector struct {
 	out   Output
 	began time.Time
 
-	mu      sync.Mutex // held while publishing: units keep their order
+	publishing sync.Mutex // held from decision to Publish: units keep their order
+
+	mu      sync.Mutex // never held while publishing: the control loop takes it
 	lanes   [2]lane
 	bases   map[uint64]time.Duration // by run: what is added to its times
 	dropped uint64                   // units of a run that is not forwarded
@@ -50,12 +52,23 @@ func laneOf(c link.Codec) int { return int(c - link.H264) }
 // unit forwards u of a run, or drops it. It tells whether the run has just taken
 // over the codec from another.
 func (s *selector) unit(run uint64, u link.AccessUnit) (tookOver bool) {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	ok, tookOver := s.admit(run, &u)
+	if ok {
+		s.out.Publish(u)
+	}
+	return tookOver
+}
+
+// admit decides about u and puts it on the time line.
+func (s *selector) admit(run uint64, u *link.AccessUnit) (ok, tookOver bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := &s.lanes[laneOf(u.Codec)]
 	if run < l.run || (run > l.run && !u.Keyframe) {
 		s.dropped++
-		return false
+		return false, false
 	}
 	tookOver = l.run != run
 	l.run = run
@@ -68,8 +81,7 @@ func (s *selector) unit(run uint64, u link.AccessUnit) (tookOver bool) {
 	if !u.Slate && u.Captured > 0 {
 		s.note(time.Duration(monotonic() - u.Captured))
 	}
-	s.out.Publish(u)
-	return tookOver
+	return true, tookOver
 }
 
 // at puts a time of a run on the camera's time line.

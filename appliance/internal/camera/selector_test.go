@@ -123,7 +123,9 @@ func TestDetectionsShareThePicturesTimes(t *testing.T) {
 
 func TestFeedIsLeaky(t *testing.T) {
 	var f feed[int]
-	slow, gone := f.subscribe(2, 0), f.subscribe(2)
+	slow, gone := f.subscribe(2), f.subscribe(2)
+	slow.begin(0)
+	slow.begin(-1) // there is a newer one
 	gone.Close()
 	gone.Close()
 	for i := 1; i <= 5; i++ {

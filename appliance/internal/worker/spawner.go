@@ -46,9 +46,6 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Executable == "" {
-		c.Executable = "/proc/self/exe"
-	}
 	if c.Args == nil {
 		c.Args = []string{"worker"}
 	}
@@ -199,11 +196,28 @@ func (s *Spawner) launch(ctx context.Context, w *Worker) error {
 	return err
 }
 
-func (s *Spawner) command(childEnd, stderr *os.File) *exec.Cmd {
-	cmd := exec.Command(s.cfg.Executable, s.cfg.Args...)
-	if s.cfg.Executable == "/proc/self/exe" && len(os.Args) > 0 {
-		cmd.Args[0] = os.Args[0] // what ps shows
+// self is this program's own binary: its file, so that ps shows its name, unless
+// that was replaced since (an upgrade), when only the kernel still has it.
+func self() string {
+	const running = "/proc/self/exe"
+	path, err := os.Executable()
+	if err != nil {
+		return running
 	}
+	a, errA := os.Stat(path)
+	b, errB := os.Stat(running)
+	if errA != nil || errB != nil || !os.SameFile(a, b) {
+		return running
+	}
+	return path
+}
+
+func (s *Spawner) command(childEnd, stderr *os.File) *exec.Cmd {
+	program := s.cfg.Executable
+	if program == "" {
+		program = self()
+	}
+	cmd := exec.Command(program, s.cfg.Args...)
 	for _, kv := range os.Environ() {
 		// A worker must not speak to systemd in the service's name.
 		if strings.HasPrefix(kv, "NOTIFY_SOCKET=") || strings.HasPrefix(kv, "WATCHDOG_") || strings.HasPrefix(kv, "LISTEN_") {
