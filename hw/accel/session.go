@@ -114,10 +114,13 @@ func (r *Runtime) create(model []byte, s *Session, p provider, o Options) (*ort.
 		so.SetInterOpNumThreads(1),
 		so.AddSessionConfigEntry("session.intra_op.allow_spinning", spin),
 		so.AddSessionConfigEntry("session.inter_op.allow_spinning", "0"),
-		// The arena grows by doubling and never gives back. A camera's model
-		// has one fixed shape: the memory pattern plans it in one block.
-		so.SetCpuMemArena(false),
-		so.SetMemPattern(true),
+		// With the arena the memory of the first run serves all others:
+		// measured with YOLOX-nano, 69 MB resident at first and after. Without
+		// it each run allocates anew, from whatever thread it is on, and malloc
+		// keeps what that scatters: 79 MB grow to 87, with the memory pattern
+		// to 150. The pattern's one block gains no time either.
+		so.SetCpuMemArena(true),
+		so.SetMemPattern(false),
 		r.add(p, so),
 	); err != nil {
 		return nil, err
