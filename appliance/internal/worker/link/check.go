@@ -125,8 +125,8 @@ func (s Start) check() error {
 		return fmt.Errorf("negative rate or thread count")
 	}
 	p := s.Picture
-	if p.MaxHeight < 0 || p.MaxHeight > MaxSide || p.Bitrate < 0 || p.GOP < 0 {
-		return fmt.Errorf("picture height %d, bitrate %d or GOP %d is out of range", p.MaxHeight, p.Bitrate, p.GOP)
+	if p.MaxHeight < 0 || p.MaxHeight > MaxSide || p.Bitrate < 0 || p.KeyframeInterval < 0 {
+		return fmt.Errorf("picture height %d, bitrate %d or keyframe interval %v is out of range", p.MaxHeight, p.Bitrate, p.KeyframeInterval)
 	}
 	return checkSize(s.Source.Width, s.Source.Height)
 }

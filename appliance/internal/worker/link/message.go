@@ -38,6 +38,8 @@ const (
 type Start struct {
 	// Camera is the id used in logs.
 	Camera string `json:"camera"`
+	// Name is what people call the camera; it is on the slate.
+	Name string `json:"name,omitempty"`
 	// Mode is "live" (drop what is late, reconnect is the supervisor's work),
 	// "file" (every frame, as fast as it goes, results into OutDir) or
 	// "slate" (no source: show Slate until stopped).
@@ -92,8 +94,8 @@ type Picture struct {
 	MaxHeight int `json:"max_height,omitempty"`
 	// Bitrate in bits a second; 0: chosen from the size.
 	Bitrate int `json:"bitrate,omitempty"`
-	// GOP is the most frames between keyframes; 0: two seconds' worth.
-	GOP int `json:"gop,omitempty"`
+	// KeyframeInterval is the longest time between keyframes; 0: two seconds.
+	KeyframeInterval time.Duration `json:"keyframe_interval_ns,omitempty"`
 }
 
 // Want says which renditions have viewers. A worker encodes nothing else.

@@ -1,0 +1,186 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/watchpost/watchpost/appliance/internal/worker"
+	"github.com/watchpost/watchpost/appliance/internal/worker/link"
+)
+
+// AnalyzeOptions are what Program.Analyze is asked for.
+type AnalyzeOptions struct {
+	File, Out string
+	// Model is an installed model's name, a path, or "motion"; empty: the
+	// default model if it is installed, else motion.
+	Model     string
+	Threshold float32
+	Classes   []string
+	Gate      bool
+	MaxFPS    float64
+	NoVideo   bool
+	Threads   int
+	DataDir   string
+	Quiet     bool
+}
+
+// Analyze analyses one file in a media worker, as the box does with a file that
+// was pushed to it, and leaves the results in a folder.
+func (p Program) Analyze(ctx context.Context, o AnalyzeOptions) error {
+	file, out, err := analyzePaths(o)
+	if err != nil {
+		return err
+	}
+	data, err := dataDir(o.DataDir)
+	if err != nil {
+		return err
+	}
+	model, err := p.findModel(filepath.Join(data, "models"), o.Model)
+	if err != nil {
+		return err
+	}
+	start := link.Start{
+		Camera: filepath.Base(file), Mode: "file", Source: link.Source{URL: file},
+		Model: model.path, Threshold: o.Threshold, Classes: o.Classes, Gate: o.Gate, MaxFPS: o.MaxFPS,
+		OutDir: out, NoVideo: o.NoVideo, Threads: o.Threads,
+	}
+	if model.note != "" && !o.Quiet {
+		fmt.Fprintln(os.Stderr, model.note)
+	}
+	done, err := p.analyzeInWorker(ctx, data, start, newProgress(os.Stderr, o.Quiet))
+	if err != nil {
+		return err
+	}
+	if !o.Quiet {
+		l := done.Ledger
+		fmt.Fprintf(os.Stderr, "%s: %d frames: %d analysed, %d skipped, %d failed; results in %s\n",
+			filepath.Base(file), l.Decoded, l.Inferred, l.Skipped(), l.Failed+l.Dropped, o.Out)
+		for _, w := range done.Warnings {
+			fmt.Fprintln(os.Stderr, "warning:", w)
+		}
+	}
+	return nil
+}
+
+func analyzePaths(o AnalyzeOptions) (file, out string, err error) {
+	if o.Threshold < 0 || o.Threshold > 1 || o.MaxFPS < 0 || o.Threads < 0 {
+		return "", "", of(ErrUsage, "--threshold is 0 to 1, --max-fps and --threads are not negative")
+	}
+	info, err := os.Stat(o.File)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return "", "", of(ErrInput, "%s: there is no such file", o.File)
+	case err != nil:
+		return "", "", of(ErrInput, "open the source: %v", err)
+	case !info.Mode().IsRegular():
+		return "", "", of(ErrInput, "%s is not a file", o.File)
+	case info.Size() == 0:
+		return "", "", of(ErrInput, "%s is empty", o.File)
+	}
+	if file, err = filepath.Abs(o.File); err != nil {
+		return "", "", err
+	}
+	if out, err = filepath.Abs(o.Out); err != nil {
+		return "", "", err
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return "", "", of(ErrOutput, "make the results folder: %v", err)
+	}
+	return file, out, nil
+}
+
+// analyzeInWorker runs start to its end. A worker that dies costs this one
+// analysis and is reported in one line.
+func (p Program) analyzeInWorker(ctx context.Context, data string, start link.Start, show *progress) (link.Done, error) {
+	spawner, err := worker.New(workerConfig(data), p.Log)
+	if err != nil {
+		return link.Done{}, err
+	}
+	defer spawner.Close()
+	var done atomic.Pointer[link.Done]
+	w, err := spawner.Start(ctx, start, func(m link.Message) {
+		switch v := m.Value.(type) {
+		case link.Beat:
+			show.beat(v)
+		case link.Done:
+			done.Store(&v)
+		}
+	}, nil)
+	if err != nil {
+		return link.Done{}, err
+	}
+	stopped := context.AfterFunc(ctx, w.Stop)
+	exit := w.Wait()
+	stopped()
+	show.end()
+	if err := ctx.Err(); err != nil {
+		return link.Done{}, err
+	}
+	if d := done.Load(); d != nil && exit.Fault == nil && exit.Code == 0 {
+		return *d, nil
+	}
+	name := filepath.Base(start.Source.URL)
+	if exit.Fault != nil {
+		return link.Done{}, of(kindOf(exit.Fault.Kind), "%s: %s", name, exit.Fault.Message)
+	}
+	text := fmt.Sprintf("%s: the media worker died", name)
+	if exit.Err != nil {
+		text = fmt.Sprintf("%s: %v", name, exit.Err)
+	}
+	if n := len(exit.Stderr); n > 0 {
+		text += ": " + strings.TrimSpace(exit.Stderr[n-1])
+	}
+	return link.Done{}, of(ErrInput, "%s", text)
+}
+
+// workerConfig is how this box starts media workers.
+func workerConfig(data string) worker.Config {
+	return worker.Config{Args: []string{"worker", "--data", data}}
+}
+
+// progress is one line that is written over, on a terminal only.
+type progress struct {
+	w     io.Writer
+	began time.Time
+	last  int
+}
+
+func newProgress(f *os.File, quiet bool) *progress {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	if quiet || err != nil {
+		return &progress{}
+	}
+	return &progress{w: f, began: time.Now()}
+}
+
+func (p *progress) beat(b link.Beat) {
+	if p.w == nil {
+		return
+	}
+	var s string
+	frames := b.Ledger.Decoded
+	rate := float64(frames) / time.Since(p.began).Seconds()
+	if b.Duration > 0 {
+		share := min(1, b.Position.Seconds()/b.Duration.Seconds())
+		s = fmt.Sprintf("%3.0f%%  %d frames  %.0f/s", 100*share, frames, rate)
+	} else {
+		s = fmt.Sprintf("%d frames  %.0f/s", frames, rate)
+	}
+	fmt.Fprintf(p.w, "\r%-*s", p.last, s)
+	p.last = len(s)
+}
+
+func (p *progress) end() {
+	if p.w != nil && p.last > 0 {
+		fmt.Fprintf(p.w, "\r%-*s\r", p.last, "")
+	}
+}

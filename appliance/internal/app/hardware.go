@@ -1,0 +1,149 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/watchpost/watchpost/appliance/internal/api"
+	"github.com/watchpost/watchpost/appliance/internal/worker/media"
+	"github.com/watchpost/watchpost/gst/engine"
+	"github.com/watchpost/watchpost/hw"
+	"github.com/watchpost/watchpost/hw/accel"
+	"github.com/watchpost/watchpost/hw/proof"
+)
+
+// surveyDelay lets a box that starts show its first pictures before the survey
+// takes the processor.
+const surveyDelay = 4 * time.Second
+
+// hardware is what this box has, as far as it is known.
+type hardware struct {
+	surveyor hw.Surveyor
+	log      *slog.Logger
+	report   atomic.Pointer[hw.Report]
+}
+
+func newHardware(data, version string, log *slog.Logger) *hardware {
+	h := &hardware{log: log, surveyor: hw.Surveyor{
+		Exe: "/proc/self/exe", Args: []string{"worker", "--survey", "--data", data},
+		Cache: filepath.Join(data, "hardware.json"), Version: version,
+	}}
+	r, ok := h.surveyor.Cached()
+	if !ok {
+		r = hw.Provisional()
+	}
+	h.report.Store(r)
+	return h
+}
+
+// run surveys once, if nothing is known of this machine yet.
+func (h *hardware) run(ctx context.Context) error {
+	if h.report.Load().Provisional {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(surveyDelay):
+		}
+		r, err := hw.RunSurvey(ctx, h.surveyor)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			// The software decoders serve meanwhile; the next start tries again.
+			h.log.Warn("hardware was not surveyed", "error", err)
+		}
+		h.report.Store(r)
+	}
+	h.say()
+	<-ctx.Done()
+	return nil
+}
+
+// say logs once what was chosen, and what is here and was refused.
+func (h *hardware) say() {
+	for _, e := range h.report.Load().Elements {
+		switch {
+		case e.Chosen:
+			h.log.Info("hardware", "use", e.Element, "for", string(e.Role)+" "+e.Codec, "kind", e.Kind)
+		case e.Present && !e.Proven && e.Kind.Hardware():
+			h.log.Info("hardware", "refused", e.Element, "for", string(e.Role)+" "+e.Codec, "reason", e.Reason)
+		}
+	}
+}
+
+// view is the report as the API tells it.
+func (h *hardware) view(context.Context) (api.Hardware, error) {
+	r := h.report.Load()
+	var v api.Hardware
+	for _, e := range r.Elements {
+		x := api.Element{Codec: e.Codec, Element: e.Element, Kind: string(e.Kind), Proven: e.Proven, Chosen: e.Chosen, Reason: e.Reason}
+		if e.Took > 0 {
+			x.FPS = float64(e.Frames) / e.Took.Seconds()
+		}
+		if e.Role == hw.Decode {
+			v.Decoders = append(v.Decoders, x)
+		} else {
+			v.Encoders = append(v.Encoders, x)
+		}
+	}
+	for _, a := range r.Accelerators {
+		v.Accelerators = append(v.Accelerators, api.Accelerator{Name: a.Name, Proven: a.Proven, Reason: a.Reason, Version: a.Version})
+	}
+	for _, c := range r.Cameras {
+		d := api.CaptureDevice{Path: c.Path, Name: c.Name}
+		for _, m := range c.Modes {
+			d.Formats = append(d.Formats, m.String())
+		}
+		v.Cameras = append(v.Cameras, d)
+	}
+	return v, nil
+}
+
+// survey is the surveying process's work, and with a candidate that of the
+// process that proves it, which may die of it.
+func survey(ctx context.Context, data, candidate string, out io.Writer, log *slog.Logger) error {
+	p := proof.Processes{
+		Exe: "/proc/self/exe", Args: []string{"worker", "--data", data, "--prove"},
+		Engine: gstreamer(data, log),
+	}
+	if candidate != "" {
+		return proof.Serve(ctx, p, candidate, out)
+	}
+	p.Accelerators = accelerators(data)
+	return proof.Survey(ctx, p, out)
+}
+
+// accelerators are the model runtime's execution providers, asked of itself.
+func accelerators(data string) []hw.Accelerator {
+	rt, err := accel.Open(accel.Find(data))
+	if err != nil {
+		return []hw.Accelerator{{Name: "ONNX Runtime", Reason: err.Error()}}
+	}
+	defer rt.Close()
+	var list []hw.Accelerator
+	for _, name := range rt.Providers() {
+		list = append(list, hw.Accelerator{Name: name, Proven: true, Version: rt.Version()})
+	}
+	for _, r := range rt.Refusals() {
+		list = append(list, hw.Accelerator{Name: r.Provider, Version: rt.Version(), Reason: r.Reason})
+	}
+	return list
+}
+
+// warm starts GStreamer once with the box's own registry cache.
+func warm(data string, log *slog.Logger) error {
+	if err := engine.Start(gstreamer(data, log)); err != nil {
+		return fmt.Errorf("start GStreamer: %w", err)
+	}
+	return nil
+}
+
+// gstreamer is how every process of the box starts GStreamer.
+func gstreamer(data string, log *slog.Logger) engine.Options {
+	return engine.Options{Registry: filepath.Join(data, media.RegistryFile), Log: log}
+}

@@ -1,0 +1,85 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/watchpost/watchpost/appliance/internal/worker/link"
+)
+
+// Program is the binary's identity and its log; each of its methods is the
+// whole of one subcommand.
+type Program struct {
+	Version string
+	Log     *slog.Logger
+}
+
+// The kinds of errors that a caller tells apart; each is wrapped by an error
+// whose text says what to do.
+var (
+	ErrUsage  = errors.New("wrong use")
+	ErrInput  = errors.New("input")
+	ErrModel  = errors.New("model")
+	ErrOutput = errors.New("output")
+)
+
+// kindError gives an error a kind without putting the kind into its text.
+type kindError struct {
+	kind error
+	err  error
+}
+
+func (e kindError) Error() string   { return e.err.Error() }
+func (e kindError) Unwrap() []error { return []error{e.kind, e.err} }
+
+func of(kind error, format string, args ...any) error {
+	return kindError{kind, fmt.Errorf(format, args...)}
+}
+
+// kindOf maps a worker's fault to the kinds above.
+func kindOf(k link.FaultKind) error {
+	switch k {
+	case link.FaultModel:
+		return ErrModel
+	case link.FaultOutput:
+		return ErrOutput
+	case link.FaultInternal:
+		return errInternal
+	}
+	return ErrInput
+}
+
+var errInternal = errors.New("internal fault")
+
+// NewLogger logs to w as "text" or "json"; an unknown level is info.
+func NewLogger(w io.Writer, level, format string) *slog.Logger {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		l = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: l}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// dataDir is the data folder to use, made if it is missing. Workers run
+// elsewhere, so it is absolute.
+func dataDir(dir string) (string, error) {
+	if dir == "" {
+		dir = "data"
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("find the data folder %s: %w", dir, err)
+	}
+	if err := os.MkdirAll(abs, 0o755); err != nil {
+		return "", fmt.Errorf("make the data folder: %w (choose another with --data)", err)
+	}
+	return abs, nil
+}

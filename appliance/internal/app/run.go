@@ -1,0 +1,272 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/watchpost/watchpost/appliance/internal/api"
+	"github.com/watchpost/watchpost/appliance/internal/config"
+	"github.com/watchpost/watchpost/appliance/internal/health"
+	"github.com/watchpost/watchpost/appliance/internal/live"
+	"github.com/watchpost/watchpost/appliance/internal/web"
+	"github.com/watchpost/watchpost/appliance/internal/worker"
+	"github.com/watchpost/watchpost/hw"
+)
+
+// RunOptions are what Program.Run is asked for; what is set wins over the
+// configuration file.
+type RunOptions struct {
+	Config  string
+	Sources []string
+	Listen  string
+	Model   string
+	DataDir string
+}
+
+// Run is the box: it returns when ctx ends, or when something that it cannot do
+// without fails.
+func (p Program) Run(ctx context.Context, o RunOptions) error {
+	cfg, err := p.configure(o)
+	if err != nil {
+		return err
+	}
+	b, err := p.newBox(cfg)
+	if err != nil {
+		return err
+	}
+	return b.run(ctx)
+}
+
+// configure reads the configuration and applies the command line to it.
+func (p Program) configure(o RunOptions) (*config.Config, error) {
+	cfg := config.Default()
+	if o.Config != "" {
+		var err error
+		if cfg, err = config.Load(o.Config); err != nil {
+			return nil, err
+		}
+	}
+	if o.DataDir != "" {
+		cfg.DataDir = o.DataDir
+	}
+	if o.Listen != "" {
+		cfg.Listen = o.Listen
+	}
+	if o.Model != "" {
+		cfg.Models.Default = o.Model
+	}
+	sources := o.Sources
+	if len(sources) == 0 && len(cfg.Cameras) == 0 {
+		sources = []string{firstSource()}
+	}
+	if len(sources) > 0 {
+		cfg.Cameras = nil
+		for _, s := range sources {
+			c := config.FromSource(s, cfg.Cameras...)
+			if config.KindOf(s) == config.KindFile {
+				abs, err := filepath.Abs(s)
+				if err != nil {
+					return nil, err
+				}
+				if _, err := os.Stat(abs); err != nil {
+					return nil, of(ErrInput, "--source %s: %v", s, errors.Unwrap(err))
+				}
+				c.Source = abs
+			}
+			cfg.Cameras = append(cfg.Cameras, c)
+		}
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	dir, err := dataDir(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	cfg.DataDir = dir
+	return cfg, nil
+}
+
+// firstSource is the first camera that is attached, or else the demo scene.
+func firstSource() string {
+	list, err := hw.Cameras()
+	if err != nil {
+		return "demo:"
+	}
+	i := slices.IndexFunc(list, func(c hw.Camera) bool { return c.Problem == "" && len(c.Modes) > 0 })
+	if i < 0 {
+		return "demo:"
+	}
+	return list[i].Path
+}
+
+// box is the control process, put together.
+type box struct {
+	p        Program
+	cfg      *config.Config
+	began    time.Time
+	listener net.Listener
+	registry *prometheus.Registry
+	meter    *health.Meter
+	ready    *health.Readiness
+	notifier *health.Notifier
+	spawner  *worker.Spawner
+	server   *live.Server
+	cameras  *cameras
+	have     *hardware
+	handler  http.Handler
+}
+
+// newBox opens the ports and builds everything, in the order in which it
+// depends on each other; nothing runs yet.
+func (p Program) newBox(cfg *config.Config) (b *box, err error) {
+	b = &box{p: p, cfg: cfg, began: time.Now(), registry: prometheus.NewRegistry()}
+	var opened []func()
+	defer func() {
+		if err != nil {
+			for _, undo := range slices.Backward(opened) {
+				undo()
+			}
+		}
+	}()
+	b.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if b.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, fmt.Errorf("listen for browsers: %w (choose another address with --listen)", err)
+	}
+	opened = append(opened, func() { b.listener.Close() })
+	b.meter, err = health.NewMeter(health.Config{
+		Warn: cfg.Health.StallWarn, Trace: cfg.Health.StallTrace, TraceDir: cfg.TraceDir(),
+	}, p.Log, b.registry)
+	if err != nil {
+		return nil, err
+	}
+	b.ready = health.NewReadiness("http")
+	if b.notifier, err = health.NewNotifier(b.meter, b.ready, p.Log); err != nil {
+		return nil, err
+	}
+	if b.spawner, err = worker.New(workerConfig(cfg.DataDir), p.Log); err != nil {
+		return nil, err
+	}
+	opened = append(opened, b.spawner.Close)
+	b.have = newHardware(cfg.DataDir, p.Version, p.Log)
+	if b.server, err = live.New(live.Deps{
+		Log: p.Log, Registerer: b.registry, Loops: func(name string) live.Loop { return b.meter.Loop(name) },
+	}, liveConfig(cfg)); err != nil {
+		return nil, err
+	}
+	opened = append(opened, func() { b.server.Close() })
+	if b.cameras, err = p.newCameras(cfg, b.spawner, b.server, b.meter, b.have); err != nil {
+		return nil, err
+	}
+	b.registry.MustRegister(newCollector(b.cameras))
+	b.handler, err = b.frontDoor()
+	return b, err
+}
+
+func liveConfig(cfg *config.Config) live.Config {
+	c := live.Config{
+		UDP: cfg.MediaListen(), TCP: cfg.MediaListen(),
+		PublicAddresses: cfg.WebRTC.PublicAddresses, MaxViewers: cfg.WebRTC.MaxViewers,
+		IncludeLoopback: true,
+	}
+	for _, s := range cfg.WebRTC.ICEServers {
+		c.ICEServers = append(c.ICEServers, live.ICEServer{URLs: s.URLs, Username: s.Username, Credential: s.Credential})
+	}
+	return c
+}
+
+// frontDoor builds the HTTP side.
+func (b *box) frontDoor() (http.Handler, error) {
+	pages, err := web.New()
+	if err != nil {
+		return nil, err
+	}
+	password, err := readPassword(b.cfg.PasswordFile())
+	if err != nil {
+		return nil, err
+	}
+	return api.New(api.Deps{
+		Version: b.p.Version, Log: b.p.Log,
+		Cameras: b.cameras, Hardware: b.have.view, Models: b.models, System: b.system,
+		Live: b.server.Handler(), Web: pages.Handler(), SignIn: pages.SignIn,
+		Metrics: promhttp.HandlerFor(b.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}),
+		Healthz: b.meter, Readyz: b.ready,
+		Password: password,
+	})
+}
+
+// run runs all parts until ctx ends or one of them fails, then takes them down
+// in order: cameras first, so that viewers see the last of them.
+func (b *box) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return b.meter.Run(ctx) })
+	g.Go(func() error { return b.notifier.Run(ctx) })
+	g.Go(func() error { return b.server.Run(ctx) })
+	g.Go(func() error { return b.cameras.run(ctx, b.p.Log) })
+	g.Go(func() error { return b.have.run(ctx) })
+	g.Go(func() error { return api.Serve(ctx, b.handler, b.p.Log, b.listener) })
+	b.ready.Set("http", nil)
+	b.greet()
+	err := g.Wait()
+	b.spawner.Close()
+	return err
+}
+
+// greet tells the person at the terminal where to look.
+func (b *box) greet() {
+	url := "http://" + b.listener.Addr().String()
+	if host, port, err := net.SplitHostPort(b.listener.Addr().String()); err == nil {
+		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+			url = "http://" + net.JoinHostPort(hostName(), port)
+		}
+	}
+	fmt.Printf("Watchpost %s: %s\n", b.p.Version, url)
+	for _, c := range b.cfg.Cameras {
+		fmt.Printf("  %-20s %s\n", c.ID, config.Redact(c.Source))
+	}
+	if !b.cfg.Loopback() {
+		path, _ := b.cfg.PasswordFile()
+		fmt.Printf("  sign in with the password in %s\n", path)
+	}
+}
+
+func hostName() string {
+	if name, err := os.Hostname(); err == nil {
+		return name
+	}
+	return "localhost"
+}
+
+// models lists the installed models for the API.
+func (b *box) models(ctx context.Context) ([]api.Model, error) {
+	return listModels(b.cfg)
+}
+
+// system is the control process about itself.
+func (b *box) system() api.System {
+	s := api.System{
+		Version: b.p.Version, Started: b.began, UptimeSeconds: time.Since(b.began).Seconds(),
+		RSS: residentBytes(), Goroutines: runtime.NumGoroutine(),
+	}
+	for _, f := range b.meter.Figures() {
+		s.Loops = append(s.Loops, api.Loop{
+			Name: f.Loop, P99MS: ms(f.P99), MaxMS: ms(max(f.Max, f.CallbackMax)), Stalls: f.Stalls,
+		})
+	}
+	return s
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

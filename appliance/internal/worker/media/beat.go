@@ -1,0 +1,72 @@
+package media
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/watchpost/watchpost/appliance/internal/worker/link"
+)
+
+// beatInterval is the time between two signs of life.
+const beatInterval = 500 * time.Millisecond
+
+func (w *worker) beat(ctx context.Context, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(beatInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := w.sendBeat(); err != nil {
+				cancel(errAlone)
+				return
+			}
+		}
+	}
+}
+
+func (w *worker) sendBeat() error {
+	b := link.Beat{Ledger: w.ledger.snapshot(), RSS: residentBytes(), CPU: processorTime()}
+	b.SourceFPS = w.rate.take(time.Now())
+	b.Encode, _ = w.out.spent.take()
+	if a := w.analysis.Load(); a != nil {
+		var count int64
+		b.Analyse, count = a.spent.take()
+		b.AnalysedFPS = float64(count) / beatInterval.Seconds()
+	}
+	if w.start.Mode == "file" {
+		b.Position, b.Duration = w.filePosition()
+	}
+	return w.conn.Send(link.KindBeat, b)
+}
+
+// residentBytes is this process's resident set (proc(5), statm's second field).
+func residentBytes() int64 {
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	fields := bytes.Fields(data)
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+func processorTime() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

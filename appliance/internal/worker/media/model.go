@@ -1,0 +1,76 @@
+package media
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/watchpost/watchpost/appliance/internal/vision/model"
+	"github.com/watchpost/watchpost/appliance/internal/vision/motion"
+	"github.com/watchpost/watchpost/appliance/internal/vision/track"
+	"github.com/watchpost/watchpost/appliance/internal/worker/link"
+	"github.com/watchpost/watchpost/gst/engine"
+	"github.com/watchpost/watchpost/hw/accel"
+)
+
+// motionName is the analyser that needs no model.
+const motionName = "motion"
+
+// newAnalysis makes the analyser that Start asks for and reports which it is.
+func (w *worker) newAnalysis() (*analysis, error) {
+	if w.start.Model == "" {
+		tracker, err := track.New(track.Config{High: 0.1, Low: 0.05})
+		if err != nil {
+			return nil, err
+		}
+		still, err := motion.New(motion.Config{})
+		if err != nil {
+			return nil, err
+		}
+		w.setStatus(func(s *link.Status) { s.Analyser = motionName })
+		return &analysis{motion: still, tracker: tracker, log: w.log}, nil
+	}
+	a, err := w.newModelAnalysis()
+	if err != nil {
+		return nil, link.Fault{Kind: link.FaultModel, Message: oneLine(fmt.Sprintf("model %s: %v", w.start.Model, err))}
+	}
+	return a, nil
+}
+
+func (w *worker) newModelAnalysis() (*analysis, error) {
+	m, err := model.Read(w.start.Model)
+	if err != nil {
+		return nil, err
+	}
+	rt, err := accel.Open(accel.Find(w.cfg.DataDir))
+	if err != nil {
+		return nil, err
+	}
+	// The tracker needs the weak detections too: they continue tracks that
+	// nothing better continues (ByteTrack's second stage), but start none.
+	high := w.start.Threshold
+	if high == 0 {
+		high = m.Card.Threshold
+	}
+	low := weakest(high)
+	d, err := model.NewDetector(rt, m, model.Options{Threads: w.start.Threads, Threshold: low, Classes: w.start.Classes})
+	if err != nil {
+		return nil, err
+	}
+	tracker, err := track.New(track.Config{High: high, Low: low})
+	if err != nil {
+		return nil, err
+	}
+	a := &analysis{detector: d, scaler: engine.NewScaler(), tracker: tracker, gate: w.start.Gate, log: w.log}
+	if a.gate {
+		if a.motion, err = motion.New(motion.Config{}); err != nil {
+			return nil, errors.Join(err, a.close())
+		}
+	}
+	w.setStatus(func(s *link.Status) { s.Analyser, s.Runtime = m.Name, d.Provider() })
+	return a, nil
+}
+
+// weakest is the score from which a detection may continue a track.
+func weakest(threshold float32) float32 {
+	return min(max(threshold/4, 0.05), threshold)
+}

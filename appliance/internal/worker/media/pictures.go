@@ -1,0 +1,288 @@
+package media
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/watchpost/watchpost/appliance/internal/vision"
+	"github.com/watchpost/watchpost/appliance/internal/vision/draw"
+	"github.com/watchpost/watchpost/appliance/internal/worker/link"
+	"github.com/watchpost/watchpost/gst/engine"
+	"github.com/watchpost/watchpost/gst/plan"
+)
+
+// renditions are the encodings of the annotated picture. One goroutine, the
+// picture stage, makes, feeds and closes the encoders; want and refresh may be
+// called from any.
+type renditions struct {
+	profile link.Picture
+	threads int
+	live    bool
+	path    string // non-empty: one H.264 rendition, into this MP4 file
+	send    func(link.AccessUnit) error
+	log     *slog.Logger
+
+	wanted  [maxCodec + 1]atomic.Bool
+	refresh [maxCodec + 1]atomic.Bool
+	open    [maxCodec + 1]*rendition
+	name    atomic.Pointer[string]
+	spent   meanTime
+}
+
+const maxCodec = link.VP8
+
+type rendition struct {
+	encoder *engine.Encoder
+	shape   shape
+}
+
+// shape is all that an encoder cannot change while it runs.
+type shape struct {
+	width, height int
+	fps           float64
+	slate         bool
+}
+
+func (r *renditions) want(w link.Want) {
+	r.wanted[link.H264].Store(w.H264)
+	r.wanted[link.VP8].Store(w.VP8)
+}
+
+func (r *renditions) any() bool {
+	return r.path != "" || r.wanted[link.H264].Load() || r.wanted[link.VP8].Load()
+}
+
+func (r *renditions) keyframe(c link.Codec) {
+	if c == link.H264 || c == link.VP8 {
+		r.refresh[c].Store(true)
+	}
+}
+
+// push hands a drawn frame to every wanted rendition. It takes over f.
+func (r *renditions) push(f *engine.Frame, s shape) error {
+	defer f.Release()
+	var errs []error
+	for c := link.H264; c <= maxCodec; c++ {
+		wanted := r.wanted[c].Load() || r.path != "" && c == link.H264
+		// A file's encoder scales pictures of another size itself.
+		if old := r.open[c]; old != nil && (!wanted || old.shape != s && r.path == "") {
+			r.open[c] = nil
+			if err := old.encoder.Close(); err != nil {
+				r.log.Warn("encoder did not close cleanly", "codec", codecName(c), "error", err)
+			}
+		}
+		if !wanted {
+			continue
+		}
+		if r.open[c] == nil {
+			if err := r.start(c, s); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+		}
+		if r.refresh[c].Swap(false) {
+			r.open[c].encoder.Keyframe()
+		}
+		f.Retain()
+		if err := r.open[c].encoder.Push(f); err != nil {
+			errs = append(errs, fmt.Errorf("encode %s: %w", codecName(c), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *renditions) start(c link.Codec, s shape) error {
+	w, h := fit(s.width, s.height, r.profile.MaxHeight)
+	num, den := frameRate(s.fps)
+	gop := int(r.profile.KeyframeInterval.Seconds()*s.fps + 0.5) // 0: the encoder's choice
+	e, err := engine.NewEncoder(plan.Encode{
+		Codec: codecName(c), Width: w, Height: h, FPSNum: num, FPSDen: den,
+		Bitrate: r.profile.Bitrate, GOP: gop, Threads: r.threads, Live: r.live, Path: r.path,
+	}, func(u engine.Unit) {
+		r.spent.add(u.Encode)
+		if r.send == nil {
+			return
+		}
+		// A failed send means that the control process is gone; the link's
+		// reader sees the same and ends the worker.
+		_ = r.send(link.AccessUnit{
+			Codec: c, Keyframe: u.Keyframe, Slate: s.slate, PTS: u.PTS,
+			Captured: u.Captured, Encode: u.Encode, Data: u.Data,
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("start the %s encoder at %dx%d: %w", codecName(c), w, h, err)
+	}
+	r.refresh[c].Store(false)
+	r.open[c] = &rendition{encoder: e, shape: s}
+	if c == link.H264 {
+		name := e.Name()
+		r.name.Store(&name)
+	}
+	return nil
+}
+
+// idle closes what nobody watches, when no frame comes to do so.
+func (r *renditions) idle() {
+	for c, o := range r.open {
+		if o != nil && r.path == "" && !r.wanted[c].Load() {
+			_ = o.encoder.Close()
+			r.open[c] = nil
+		}
+	}
+}
+
+func (r *renditions) close() error {
+	var errs []error
+	for c, o := range r.open {
+		if o != nil {
+			errs = append(errs, o.encoder.Close())
+			r.open[c] = nil
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func codecName(c link.Codec) string {
+	if c == link.VP8 {
+		return "vp8"
+	}
+	return "h264"
+}
+
+// fit scales a size down to a greatest height.
+func fit(w, h, maxHeight int) (int, int) {
+	if maxHeight > 0 && h > maxHeight {
+		return max(1, (w*maxHeight+h/2)/h), maxHeight
+	}
+	return w, h
+}
+
+// frameRate is fps as a fraction; NTSC's rates keep their 1001.
+func frameRate(fps float64) (num, den int) {
+	if fps <= 0 || fps > 1000 {
+		return 30, 1
+	}
+	if n := int(fps*1.001 + 0.5); n > 0 {
+		if exact := float64(n) * 1000 / 1001; exact-fps < 0.004 && fps-exact < 0.004 {
+			return n * 1000, 1001
+		}
+	}
+	return int(fps*1000 + 0.5), 1000
+}
+
+// pictureStage draws and encodes; it owns the renditions' encoders.
+type pictureStage struct {
+	queue   *queue
+	out     *renditions
+	artist  *draw.Artist
+	tracks  func(pts time.Duration) []vision.Track
+	ledger  *ledger
+	log     *slog.Logger
+	slate   *slate
+	patient bool // wait for each frame's own analysis, however long
+	onError func(error)
+	rate    *rateMeter
+}
+
+// patience is how long a live picture waits for its own analysis, as a share of
+// the frame interval counted from the capture: what is left of the interval
+// goes to drawing and sending. A slower model's boxes are moved by the tracker.
+const patience = 0.75
+
+// run ends when the queue is closed (files) or the context is done (live).
+func (p *pictureStage) run(ctx context.Context) {
+	defer func() {
+		if err := p.out.close(); err != nil {
+			p.onError(err)
+		}
+	}()
+	tick := time.NewTicker(slateInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case j, ok := <-p.queue.jobs:
+			if !ok {
+				return
+			}
+			p.show(ctx, j)
+		case <-tick.C:
+			p.out.idle()
+			if p.slate.due(time.Now()) && p.out.any() {
+				p.showSlate()
+			}
+		}
+	}
+}
+
+func (p *pictureStage) show(ctx context.Context, j *job) {
+	p.slate.pictureShown(time.Now(), j.frame.Width, j.frame.Height)
+	p.await(ctx, j)
+	var tracks []vision.Track
+	if j.isAnalysed() && j.tracks != nil {
+		tracks = j.tracks
+	} else {
+		tracks = p.tracks(j.pts)
+	}
+	f, err := exclusive(j.frame)
+	if err != nil {
+		p.ledger.pictureLate()
+		p.onError(fmt.Errorf("draw on a frame: %w", err))
+		return
+	}
+	pic := picture(f)
+	p.artist.Tracks(&pic, tracks)
+	f.PTS, f.Captured = j.pts, j.captured
+	s := shape{width: f.Width, height: f.Height, fps: p.rate.nominal()}
+	if err := p.out.push(f, s); err != nil {
+		p.ledger.pictureLate()
+		p.onError(err)
+		return
+	}
+	p.ledger.pictureSent()
+}
+
+// await waits for the analysis of the picture's own frame: always for a file,
+// within the budget for a live source.
+func (p *pictureStage) await(ctx context.Context, j *job) {
+	if j.isAnalysed() {
+		return
+	}
+	if p.patient {
+		select {
+		case <-j.analysed:
+		case <-ctx.Done():
+		}
+		return
+	}
+	interval := time.Duration(float64(time.Second) / p.rate.nominal())
+	budget := time.Duration(patience*float64(interval)) - time.Duration(monotonic()-j.captured)
+	if budget <= 0 {
+		return
+	}
+	timer := time.NewTimer(min(budget, interval))
+	defer timer.Stop()
+	select {
+	case <-j.analysed:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func (p *pictureStage) showSlate() {
+	f, err := p.slate.frame()
+	if err != nil {
+		p.onError(err)
+		return
+	}
+	s := shape{width: f.Width, height: f.Height, fps: slateFPS, slate: true}
+	if err := p.out.push(f, s); err != nil {
+		p.onError(err)
+	}
+}

@@ -1,0 +1,249 @@
+package media
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/watchpost/watchpost/appliance/internal/worker/link"
+	"github.com/watchpost/watchpost/gst/engine"
+)
+
+// The files of a results folder. Each is written beside its name and renamed
+// once it is whole and synced; the summary comes last, so that a folder that has
+// one is complete.
+const (
+	detectionsName = "detections.jsonl"
+	annotatedName  = "annotated.mp4"
+	summaryName    = "summary.json"
+	partSuffix     = ".part"
+)
+
+// maxWarnings bounds what a hostile file can make the summary hold.
+const maxWarnings = 50
+
+// results is the folder that an analysis of a file fills.
+type results struct {
+	dir string
+
+	mu       sync.Mutex
+	file     *os.File
+	buf      *bufio.Writer
+	enc      *json.Encoder
+	err      error // the first failure to write
+	warnings []string
+	repeated int
+	sizes    int // how often the stream's size was announced
+	classes  map[string]*classSummary
+	seen     map[int]bool
+	objects  uint64
+}
+
+func newResults(dir string) (*results, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the results folder: %w", err)
+	}
+	f, err := os.Create(filepath.Join(dir, detectionsName+partSuffix))
+	if err != nil {
+		return nil, fmt.Errorf("write results: %w", err)
+	}
+	// An older run's summary must not vouch for this run's files.
+	if err := os.Remove(filepath.Join(dir, summaryName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		f.Close()
+		return nil, fmt.Errorf("remove the older summary: %w", err)
+	}
+	buf := bufio.NewWriterSize(f, 64<<10)
+	return &results{
+		dir: dir, file: f, buf: buf, enc: json.NewEncoder(buf),
+		classes: map[string]*classSummary{}, seen: map[int]bool{},
+	}, nil
+}
+
+// frameRecord is one line of detections.jsonl: one analysed frame. Coordinates
+// are pixels of the frame as shown (rotation applied), edges.
+type frameRecord struct {
+	Frame   uint64        `json:"frame"`   // decoded frames, from 1
+	Seconds float64       `json:"seconds"` // presentation time
+	Width   int           `json:"width"`
+	Height  int           `json:"height"`
+	Objects []link.Object `json:"objects"`
+}
+
+func (r *results) add(d link.Detections) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.objects += uint64(len(d.Objects))
+	for _, o := range d.Objects {
+		c := r.classes[o.Label]
+		if c == nil {
+			c = &classSummary{}
+			r.classes[o.Label] = c
+		}
+		c.Boxes++
+		if !r.seen[o.ID] {
+			r.seen[o.ID] = true
+			c.Tracks++
+		}
+	}
+	if r.err != nil {
+		return
+	}
+	err := r.enc.Encode(frameRecord{Frame: d.Frame, Seconds: d.PTS.Seconds(), Width: d.Width, Height: d.Height, Objects: d.Objects})
+	if err != nil {
+		r.err = fmt.Errorf("write %s: %w", detectionsName, err)
+	}
+}
+
+// info notes a stream that changes its size on the way.
+func (r *results) info(i engine.Info) {
+	r.mu.Lock()
+	r.sizes++
+	n := r.sizes
+	r.mu.Unlock()
+	if n > 1 {
+		r.warn(fmt.Sprintf("the stream changed to %s %dx%d", i.Codec, i.Width, i.Height))
+	}
+}
+
+func (r *results) warn(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	text = oneLine(text)
+	if n := len(r.warnings); n > 0 && r.warnings[n-1] == text || n >= maxWarnings {
+		r.repeated++
+		return
+	}
+	r.warnings = append(r.warnings, text)
+}
+
+// pictureFailed keeps the first failure to write the annotated picture.
+func (r *results) pictureFailed(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		r.err = fmt.Errorf("write %s: %w", annotatedName, err)
+	}
+}
+
+func (r *results) listWarnings() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := append([]string(nil), r.warnings...)
+	if r.repeated > 0 {
+		out = append(out, fmt.Sprintf("%d more warnings", r.repeated))
+	}
+	return out
+}
+
+// finish syncs every file, gives it its name, and writes the summary.
+func (r *results) finish(s summary, video bool) error {
+	s.Warnings = r.listWarnings()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		return r.err
+	}
+	if err := errors.Join(r.buf.Flush(), r.file.Sync(), r.file.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", detectionsName, err)
+	}
+	r.file = nil
+	s.Classes, s.Objects = r.classes, r.objects
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", summaryName, err)
+	}
+	if err := writeSynced(filepath.Join(r.dir, summaryName+partSuffix), append(data, '\n')); err != nil {
+		return err
+	}
+	names := []string{detectionsName, summaryName}
+	if video {
+		if err := syncFile(filepath.Join(r.dir, annotatedName+partSuffix)); err != nil {
+			return err
+		}
+		names = []string{detectionsName, annotatedName, summaryName}
+	}
+	for _, n := range names {
+		path := filepath.Join(r.dir, n)
+		if err := os.Rename(path+partSuffix, path); err != nil {
+			return fmt.Errorf("finish %s: %w", n, err)
+		}
+	}
+	return syncFile(r.dir)
+}
+
+// abandon removes what an analysis that did not finish has left.
+func (r *results) abandon() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.file == nil {
+		return
+	}
+	r.file.Close()
+	r.file = nil
+	for _, n := range []string{detectionsName, annotatedName, summaryName} {
+		_ = os.Remove(filepath.Join(r.dir, n+partSuffix))
+	}
+}
+
+func writeSynced(path string, data []byte) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("write results: %w", err)
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("sync results: %w", err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+// fileHash is what a source is known by.
+type fileHash struct {
+	sum   string
+	bytes int64
+	err   error
+}
+
+func hashFile(ctx context.Context, path string) fileHash {
+	f, err := os.Open(path)
+	if err != nil {
+		return fileHash{err: err}
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, readerWithContext{ctx, f})
+	return fileHash{sum: hex.EncodeToString(h.Sum(nil)), bytes: n, err: err}
+}
+
+// readerWithContext ends a long read when nobody waits for it any more.
+type readerWithContext struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r readerWithContext) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
