@@ -176,7 +176,7 @@ func (m *Model) learn(dt float64) {
 		alpha = max(alpha, dt/(m.age+dt))
 		moving = alpha / 2
 	}
-	a, am, t := float32(alpha), float32(moving), float32(dt)
+	a, am, av, t := float32(alpha), float32(moving), float32(alpha/8), float32(dt)
 	absorb := float32(m.cfg.Absorb.Seconds())
 	cells, mean, vari, mask := m.grid.cells, m.mean, m.vari, m.clean
 	mean, vari, mask = mean[:len(cells)], vari[:len(cells)], mask[:len(cells)]
@@ -191,6 +191,9 @@ func (m *Model) learn(dt float64) {
 			continue
 		}
 		mean[i] += am * d
+		// Leaves and shaking fences come and go: what is often different needs a
+		// larger difference.
+		vari[i] += av * (min(d*d, mostSigma*mostSigma) - vari[i])
 		if c := x - m.prev[i]; c > restLevel || c < -restLevel {
 			m.still[i], m.prev[i] = 0, x
 			continue

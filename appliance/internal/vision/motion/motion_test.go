@@ -342,3 +342,40 @@ func Benchmark720pStill(b *testing.B)   { benchmark(b, 1280, 720, false) }
 func Benchmark720pMoving(b *testing.B)  { benchmark(b, 1280, 720, true) }
 func Benchmark1080pMoving(b *testing.B) { benchmark(b, 1920, 1080, true) }
 func Benchmark4KMoving(b *testing.B)    { benchmark(b, 3840, 2160, true) }
+
+// TestFlickerIsLearnt: leaves, a shaking fence. What comes and goes all the time
+// in the same place must not stay motion, nor hide what moves elsewhere.
+func TestFlickerIsLearnt(t *testing.T) {
+	s, m := newStage(640, 360), newModel(t, Config{})
+	leaf := func(n int) []vision.Box {
+		x := float32(100 + n*n*7%5*6)
+		return []vision.Box{{X0: x, Y0: 100, X1: x + 20, Y1: 120}, {X0: x + 40, Y0: 140, X1: x + 60, Y1: 160}}
+	}
+	early, late, found := 0, 0, 0
+	const frames = 900
+	for n := range frames {
+		s.things = leaf(n)
+		s.gain = 0.45 // of little contrast, as leaves at dusk
+		car := vision.Box{X0: float32(350 + n%100*2), Y0: 200, X1: float32(430 + n%100*2), Y1: 260}
+		if n >= frames-50 {
+			s.things = append(s.things, car)
+		}
+		r := s.show(t, m, time.Duration(n)*40*ms)
+		for _, b := range r.Regions {
+			switch {
+			case b.IoU(car) > 0.6 && n >= frames-50:
+				found++
+			case n < 100:
+				early++
+			case n >= frames-100:
+				late++
+			}
+		}
+	}
+	if late*4 > early {
+		t.Errorf("%d regions of flicker in the first 100 frames, still %d in the last", early, late)
+	}
+	if found < 45 {
+		t.Errorf("the car was found in %d of 50 frames", found)
+	}
+}

@@ -2,8 +2,12 @@ package motion
 
 import "github.com/watchpost/watchpost/appliance/internal/vision"
 
-// join is how many empty cells apart two parts of one thing may be.
-const join = 2
+// Regions at most near cells apart are parts of one thing if their common box is
+// filled by solid; spread-out ones (rain, leaves) swallow nothing.
+const (
+	near  = 2
+	solid = 0.3
+)
 
 // region is a set of connected cells: its bounds [x0,x1) x [y0,y1), how many
 // cells, the sum of their levels, and the highest.
@@ -21,9 +25,13 @@ func (r *region) add(o region) {
 	r.peak = max(r.peak, o.peak)
 }
 
-// near says whether two regions are at most gap cells apart.
-func (r *region) near(o *region, gap int) bool {
-	return r.x0-gap <= o.x1 && o.x0-gap <= r.x1 && r.y0-gap <= o.y1 && o.y0-gap <= r.y1
+// fits says whether o and r look like parts of one thing.
+func (r *region) fits(o *region) bool {
+	if r.x0-near > o.x1 || o.x0-near > r.x1 || r.y0-near > o.y1 || o.y0-near > r.y1 {
+		return false
+	}
+	w, h := max(r.x1, o.x1)-min(r.x0, o.x0), max(r.y1, o.y1)-min(r.y0, o.y0)
+	return float64(r.cells+o.cells) >= solid*float64(w*h)
 }
 
 // labeller finds connected cells by union and find in one pass over the rows.
@@ -62,9 +70,9 @@ func (l *labeller) union(a, b int32) int32 {
 	return a
 }
 
-// run returns the regions of cells that touch, corners included. The slice is
-// valid until the next run.
-func (l *labeller) run(mask []uint8, level []float32) []region {
+// run returns the regions of the cells in mask that touch in wide, the same mask
+// widened, corners included. The slice is valid until the next run.
+func (l *labeller) run(wide, mask []uint8, level []float32) []region {
 	l.parent, l.found = l.parent[:0], l.found[:0]
 	above, here := l.ids[:l.cols+2], l.ids[l.cols+2:]
 	for i := range above {
@@ -74,12 +82,15 @@ func (l *labeller) run(mask []uint8, level []float32) []region {
 		for i := range here {
 			here[i] = -1
 		}
-		row, lev := mask[y*l.cols:][:l.cols], level[y*l.cols:][:l.cols]
+		row, set, lev := wide[y*l.cols:][:l.cols], mask[y*l.cols:][:l.cols], level[y*l.cols:][:l.cols]
 		for x, on := range row {
 			if on == 0 {
 				continue
 			}
-			one := region{x, y, x + 1, y + 1, 1, lev[x], lev[x]}
+			one := region{x0: l.cols, y0: l.rows} // adds nothing
+			if set[x] != 0 {
+				one = region{x, y, x + 1, y + 1, 1, lev[x], lev[x]}
+			}
 			id := int32(-1)
 			for _, n := range [...]int32{here[x], above[x], above[x+1], above[x+2]} {
 				switch {
@@ -114,14 +125,13 @@ func (l *labeller) run(mask []uint8, level []float32) []region {
 // small and faint ones left out. Afterwards the clean mask holds just the cells
 // of the regions, so that the background learns from the rest.
 func (m *Model) regions(res *Result) {
-	found := m.label.run(m.clean, m.level)
+	m.widen()
+	found := m.label.run(m.mask, m.clean, m.level)
 	if len(found) == 0 {
 		return
 	}
 	total := len(m.clean)
 	least := max(int(m.cfg.MinArea*float64(total)+0.5), 1)
-	// Crumbs join nothing: noise must not bridge two people.
-	found = drop(found, func(r *region) bool { return r.cells < max(least/4, 2) && total > 64 })
 	sortRegions(found)
 	if most := 4 * m.cfg.MaxRegions; len(found) > most { // bounds the joining below
 		found = found[:most]
@@ -215,13 +225,13 @@ func drop(rs []region, bad func(*region) bool) []region {
 	return kept
 }
 
-// joined merges regions that are near each other until none are.
+// joined merges the parts of things until no two regions fit.
 func joined(rs []region) []region {
 	for again := true; again; {
 		again = false
 		for i := 0; i < len(rs); i++ {
 			for j := len(rs) - 1; j > i; j-- {
-				if rs[i].near(&rs[j], join) {
+				if rs[i].fits(&rs[j]) {
 					rs[i].add(rs[j])
 					rs = append(rs[:j], rs[j+1:]...)
 					again = true
@@ -230,4 +240,24 @@ func joined(rs []region) []region {
 		}
 	}
 	return rs
+}
+
+// widen makes mask the clean mask grown by a cell on each side: parts that are
+// two cells apart belong together.
+func (m *Model) widen() {
+	w, h := m.grid.cols, m.grid.rows
+	clear(m.mask)
+	for y := range h {
+		for x, on := range m.clean[y*w : y*w+w] {
+			if on == 0 {
+				continue
+			}
+			x0, x1 := max(x-1, 0), min(x+2, w)
+			for k := max(y-1, 0); k < min(y+2, h); k++ {
+				for i := k*w + x0; i < k*w+x1; i++ {
+					m.mask[i] = 1
+				}
+			}
+		}
+	}
 }
