@@ -7,15 +7,17 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/logging"
 	"github.com/pion/rtp"
@@ -150,12 +152,9 @@ type client struct {
 	etag    string
 	answer  string
 
-	drop func(*rtp.Packet) bool // pretend that a packet was lost on its first way
-
 	mu      sync.Mutex
 	packets []*rtp.Packet
 	codec   string
-	stall   atomic.Bool
 	states  chan webrtc.PeerConnectionState
 }
 
@@ -163,9 +162,9 @@ type clientOptions struct {
 	tcp    bool
 	vp8    bool // no H.264
 	audio  bool
-	nack   bool
-	filter func(sdp string) string
-	config func(*webrtc.SettingEngine)
+	hide   bool                    // offers no candidates: the server cannot reach it but by its answer
+	drop   func(seq uint16) bool   // loses a packet on its way, before NACKs are made
+	answer func(sdp string) string // changes the answer
 }
 
 func h264Codec(pt webrtc.PayloadType, fmtp string) webrtc.RTPCodecParameters {
@@ -195,7 +194,7 @@ func newPeer(t *testing.T, o clientOptions) *webrtc.PeerConnection {
 		must(m.RegisterCodec(h264Codec(125, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"), webrtc.RTPCodecTypeVideo))
 	}
 	r := &interceptor.Registry{}
-	if o.nack {
+	if o.drop != nil {
 		must(webrtc.ConfigureNack(m, r))
 	}
 	s := webrtc.SettingEngine{}
@@ -209,12 +208,17 @@ func newPeer(t *testing.T, o clientOptions) *webrtc.PeerConnection {
 	} else {
 		s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	}
-	if o.config != nil {
-		o.config(&s)
+	if o.drop != nil {
+		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		must(err)
+		mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: lossyConn{conn, o.drop}, Logger: quiet.NewLogger("ice")})
+		t.Cleanup(func() { _ = mux.Close() })
+		s.SetICEUDPMux(mux)
 	}
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(r), webrtc.WithSettingEngine(s)).
 		NewPeerConnection(webrtc.Configuration{})
 	must(err)
+	t.Cleanup(func() { _ = pc.Close() })
 	return pc
 }
 
@@ -243,10 +247,9 @@ func offerOf(t *testing.T, pc *webrtc.PeerConnection, audio bool) string {
 }
 
 // watch connects a player to the camera.
-func watch(t *testing.T, web string, o clientOptions, drop func(*rtp.Packet) bool) *client {
+func watch(t *testing.T, web string, o clientOptions) *client {
 	t.Helper()
-	c := &client{t: t, pc: newPeer(t, o), web: web, drop: drop, states: make(chan webrtc.PeerConnectionState, 16)}
-	t.Cleanup(func() { _ = c.pc.Close() })
+	c := &client{t: t, pc: newPeer(t, o), web: web, states: make(chan webrtc.PeerConnectionState, 16)}
 	c.pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) { c.states <- s })
 	c.pc.OnTrack(func(tr *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 		c.mu.Lock()
@@ -263,14 +266,17 @@ func watch(t *testing.T, web string, o clientOptions, drop func(*rtp.Packet) boo
 		}
 	})
 	sdp := offerOf(t, c.pc, o.audio)
-	if o.filter != nil {
-		sdp = o.filter(sdp)
+	if o.hide {
+		sdp = without(sdp, "a=candidate")
 	}
 	res, body := request(t, http.MethodPost, web+"/api/v1/cameras/front/whep", "application/sdp", sdp, nil)
 	if res.StatusCode != http.StatusCreated {
 		t.Fatalf("POST: %s %s", res.Status, body)
 	}
 	c.session, c.etag, c.answer = res.Header.Get("Location"), res.Header.Get("ETag"), body
+	if o.answer != nil {
+		body = o.answer(body)
+	}
 	if err := c.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: body}); err != nil {
 		t.Fatalf("answer refused: %v\n%s", err, body)
 	}
@@ -301,12 +307,27 @@ func request(t *testing.T, method, url, contentType, body string, headers map[st
 	return res, string(b)
 }
 
-// received copies the packets so far, in order of their sequence numbers,
-// duplicates left out.
+// received copies the packets so far, as they came.
 func (c *client) received() []*rtp.Packet {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return append([]*rtp.Packet(nil), c.packets...)
+	return slices.Clone(c.packets)
+}
+
+// lossyConn loses RTP packets on their way to a client, before SRTP sees them.
+type lossyConn struct {
+	*net.UDPConn
+	drop func(seq uint16) bool
+}
+
+func (c lossyConn) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := c.UDPConn.ReadFrom(b)
+		rtcp := n > 1 && b[1] >= 192 && b[1] <= 223
+		if err != nil || n < 4 || b[0] < 128 || b[0] > 191 || rtcp || !c.drop(binary.BigEndian.Uint16(b[2:])) {
+			return n, from, err
+		}
+	}
 }
 
 // eventually waits for a condition.

@@ -23,7 +23,7 @@ func TestViewer(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			go e.run(ctx, 60)
-			c := watch(t, web.URL, tc.o, nil)
+			c := watch(t, web.URL, tc.o)
 			eventually(t, "200 packets", 5*time.Second, func() bool { return len(c.received()) > 200 })
 			cancel()
 			got, stamps := units(t, c.received(), tc.codec)
@@ -68,7 +68,7 @@ func TestViewer(t *testing.T) {
 
 func TestAnswer(t *testing.T) {
 	_, _, web := testServer(t, nil)
-	c := watch(t, web.URL, clientOptions{audio: true}, nil)
+	c := watch(t, web.URL, clientOptions{audio: true})
 	t.Logf("%s", c.answer)
 	eventually(t, "connection", 5*time.Second, func() bool { return c.pc.ConnectionState() == webrtc.PeerConnectionStateConnected })
 }
