@@ -117,6 +117,9 @@ func problemOf(source string) (problem, suggestion string) {
 		if rest, ok := strings.CutPrefix(source, "rtsp:"); ok {
 			return "an rtsp source begins with rtsp://", "write " + strconv.Quote("rtsp://"+strings.TrimPrefix(Redact("x://"+strings.TrimLeft(rest, "/")), "x://"))
 		}
+		if source == "demo" || source == "test" {
+			return quote(source) + " would be a file of that name", "write " + strconv.Quote(source+":") + " for the scene that the box draws, or " + strconv.Quote("./"+source) + " for the file"
+		}
 		if strings.HasPrefix(source, "/dev/") {
 			return quote(source) + " is not a camera's device", "the devices of cameras are /dev/video0, /dev/video1, …"
 		}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"reflect"
 	"regexp"
@@ -85,6 +86,13 @@ func (c *Config) checkAddresses(errs *Errors) {
 			errs.add("webrtc.listen", quote(c.WebRTC.Listen)+" "+problem, strings.ReplaceAll(suggestion, "8080", defaultMediaPort))
 		}
 	}
+	if port, same := samePort(c.Listen, c.MediaListen()); same {
+		path, suggestion := "webrtc.listen", "take another port, such as "+defaultMediaPort
+		if port == defaultMediaPort {
+			path, suggestion = "listen", "take another port, such as 8080, or set webrtc.listen"
+		}
+		errs.add(path, "listen and webrtc.listen both want the TCP port "+port, suggestion)
+	}
 	for i, a := range c.WebRTC.PublicAddresses {
 		if !validHost(a) {
 			suggestion := "write an IP address or a host name, without port"
@@ -97,6 +105,21 @@ func (c *Config) checkAddresses(errs *Errors) {
 	for i := range c.WebRTC.ICEServers {
 		c.WebRTC.ICEServers[i].check(errs, "webrtc.ice_servers["+strconv.Itoa(i)+"]")
 	}
+}
+
+// samePort tells whether two valid addresses cannot both be listened on.
+func samePort(a, b string) (port string, same bool) {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return "", false
+	}
+	return portA, hostA == hostB || anyHost(hostA) || anyHost(hostB)
+}
+
+func anyHost(h string) bool {
+	addr, err := netip.ParseAddr(h)
+	return h == "" || err == nil && addr.IsUnspecified()
 }
 
 var iceSchemes = []string{"stun", "stuns", "turn", "turns"}

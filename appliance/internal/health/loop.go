@@ -154,6 +154,7 @@ func (l *Loop) Stalls() uint64 { return l.stalls.Load() }
 func (l *Loop) Stop() {
 	if l.timer != nil {
 		l.timer.Stop()
+		l.due.Store(0)
 	}
 	l.meter.forget(l)
 }

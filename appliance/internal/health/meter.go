@@ -54,7 +54,11 @@ type Meter struct {
 
 	mu    sync.Mutex
 	loops []*Loop
+	gone  []*Loop // stopped before the reporter had told of their stalls; leaky
 }
+
+// maxGone bounds gone.
+const maxGone = 16
 
 // NewMeter makes a meter and registers its metrics.
 func NewMeter(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Meter, error) {
@@ -112,7 +116,19 @@ func (m *Meter) forget(l *Loop) {
 	defer m.mu.Unlock()
 	if i := slices.Index(m.loops, l); i >= 0 {
 		m.loops = slices.Delete(m.loops, i, i+1)
+		if l.unsaid.Load() > 0 && len(m.gone) < maxGone {
+			m.gone = append(m.gone, l)
+		}
 	}
+}
+
+// untold lists the loops that the reporter is to look at, and clears gone.
+func (m *Meter) untold() []*Loop {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	loops := slices.Concat(m.loops, m.gone)
+	m.gone = nil
+	return loops
 }
 
 func (m *Meter) all() []*Loop {
@@ -202,7 +218,7 @@ func (m *Meter) report(ctx context.Context) {
 			return
 		case <-m.wake:
 		}
-		for _, l := range m.all() {
+		for _, l := range m.untold() {
 			m.reportLoop(l)
 		}
 		next.Reset(reportEvery)

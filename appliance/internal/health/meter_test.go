@@ -157,6 +157,25 @@ func TestLoopThatHangsIsReportedWhileItHangs(t *testing.T) {
 	})
 }
 
+func TestStallOfALoopThatEndsIsStillReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, book, stop := startMeter(t, Config{})
+		done := m.runtime.Enter()
+		time.Sleep(200 * time.Millisecond)
+		done() // the reporter has spoken, and is silent for a second
+		l := m.Loop("brief")
+		done = l.Enter()
+		time.Sleep(200 * time.Millisecond)
+		done()
+		l.Stop()
+		time.Sleep(2 * time.Second)
+		if s := book.String(); strings.Count(s, "loop=brief times=1 callback=200ms") != 1 {
+			t.Errorf("logged: %s", s)
+		}
+		stop()
+	})
+}
+
 func TestCallbackWithoutTimerIsWatchedToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, _, stop := startMeter(t, Config{Limit: time.Second})

@@ -52,7 +52,7 @@ func TestNotifierTellsSystemd(t *testing.T) {
 	conn := systemd(t)
 	t.Setenv("WATCHDOG_USEC", "150000")
 	t.Setenv("WATCHDOG_PID", "")
-	m, book, stop := startMeter(t, Config{Limit: 200 * time.Millisecond})
+	m, book, stop := startMeter(t, Config{Limit: time.Second})
 	ready := NewReadiness("cameras")
 	n, err := NewNotifier(m, ready, book.logger())
 	if err != nil {

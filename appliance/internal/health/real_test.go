@@ -25,7 +25,7 @@ func TestRealStall(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "traces")
 	book := &logBook{}
 	reg := prometheus.NewRegistry()
-	m, err := NewMeter(Config{Trace: 100 * time.Millisecond, TraceDir: dir, Keep: 2, TraceEvery: time.Millisecond}, book.logger(), reg)
+	m, err := NewMeter(Config{Trace: 250 * time.Millisecond, TraceDir: dir, Keep: 2, TraceEvery: time.Millisecond}, book.logger(), reg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,9 +39,11 @@ func TestRealStall(t *testing.T) {
 	go serve(l, work)
 	waitFor(t, "the loop to tick", func() bool { return l.delay.quantile(1) > 0 || l.due.Load() > 0 })
 
-	for n := uint64(1); n <= 4; n++ {
-		work <- func() { blockHere(400 * time.Millisecond) }
+	for n := uint64(1); n <= 3; n++ {
+		work <- func() { blockHere(700 * time.Millisecond) }
 		waitFor(t, "the trace", func() bool { return m.tracer.written.Load() >= n })
+		ticks := ticksOf(l)
+		waitFor(t, "the loop to go on", func() bool { return ticksOf(l) >= ticks+2 })
 	}
 	waitFor(t, "the warning", func() bool { return strings.Contains(book.String(), "control loop stalled") })
 	if s := book.String(); !strings.Contains(s, `loop="camera/front door"`) || !strings.Contains(s, "trace of a stall written") {
@@ -50,13 +52,13 @@ func TestRealStall(t *testing.T) {
 
 	hist, stalls := gathered(t, reg, "watchpost_loop_delay_seconds"), gathered(t, reg, "watchpost_loop_stalls_total")
 	h := hist["camera/front door"].GetHistogram()
-	if h.GetSampleCount() == 0 || h.GetSampleSum() < 0.3 {
+	if h.GetSampleCount() == 0 || h.GetSampleSum() < 1 {
 		t.Errorf("histogram %v", h)
 	}
-	if n := stalls["camera/front door"].GetCounter().GetValue(); n < 4 {
+	if n := stalls["camera/front door"].GetCounter().GetValue(); n < 3 {
 		t.Errorf("%g stalls", n)
 	}
-	if got := gathered(t, reg, "watchpost_loop_delay_max_seconds")["camera/front door"].GetGauge().GetValue(); got < 0.3 || got > 30 {
+	if got := gathered(t, reg, "watchpost_loop_delay_max_seconds")["camera/front door"].GetGauge().GetValue(); got < 0.5 || got > 30 {
 		t.Errorf("longest delay %g s", got)
 	}
 	if hist["runtime"] == nil {
@@ -65,9 +67,6 @@ func TestRealStall(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("Run: %v", err)
-	}
-	if n := m.tracer.written.Load(); n != 4 {
-		t.Errorf("%d traces of 4 stalls", n)
 	}
 	checkTraces(t, dir)
 }
@@ -79,7 +78,9 @@ func checkTraces(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var traces, dumps int
+	// A busy machine holds up the runtime's loop as well: only the dumps of
+	// the loop that was blocked show where.
+	var traces, dumps, named int
 	for _, f := range files {
 		path := filepath.Join(dir, f.Name())
 		data, err := os.ReadFile(path)
@@ -97,6 +98,10 @@ func checkTraces(t *testing.T, dir string) {
 			}
 		case ".txt":
 			dumps++
+			if !strings.HasSuffix(f.Name(), "-camera_front_door.txt") {
+				continue
+			}
+			named++
 			if !bytes.Contains(data, []byte("health.blockHere")) {
 				t.Errorf("%s does not show where the loop hangs:\n%s", f.Name(), data)
 			}
@@ -107,8 +112,8 @@ func checkTraces(t *testing.T, dir string) {
 			t.Errorf("%s: %v, %v", f.Name(), info, err)
 		}
 	}
-	if traces != 2 || dumps != 2 {
-		t.Errorf("%d traces and %d dumps, want 2 of each", traces, dumps)
+	if traces != 2 || dumps != 2 || named == 0 {
+		t.Errorf("%d traces and %d dumps, want 2 of each; %d of the blocked loop", traces, dumps, named)
 	}
 }
 
@@ -127,6 +132,11 @@ func readByTool(t *testing.T, path string) {
 	if !bytes.Contains(out, []byte("health.blockHere")) {
 		t.Errorf("the trace of %d bytes of text does not show the stall", len(out))
 	}
+}
+
+func ticksOf(l *Loop) uint64 {
+	n, _, _ := l.delay.export()
+	return n
 }
 
 func gathered(t *testing.T, reg prometheus.Gatherer, name string) map[string]*dto.Metric {
