@@ -59,6 +59,8 @@ func TestWhoGetsIn(t *testing.T) {
 		{"elsewhere, readiness", "GET", "/readyz", elsewhere, 401},
 		{"elsewhere, document", "GET", "/openapi.json", elsewhere, 401},
 		{"elsewhere, events", "GET", "/api/v1/events", elsewhere, 401},
+		{"elsewhere, options", "OPTIONS", whep, elsewhere, 401},
+		{"elsewhere, preflight", "OPTIONS", whep, append([]string{"Origin", "http://other", "Access-Control-Request-Method", "POST"}, elsewhere...), 200},
 		{"elsewhere, page", "GET", "/cameras/yard", append([]string{"Accept", "text/html,*/*"}, elsewhere...), 303},
 		{"elsewhere, life", "GET", "/healthz", elsewhere, 200},
 		{"elsewhere, sign-in", "GET", "/sign-in", elsewhere, 200},

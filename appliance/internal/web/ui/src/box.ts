@@ -45,6 +45,8 @@ export interface Listener {
 
 const silenceLimit = 20_000; // ms without an event of a stream that has cameras
 
+const lost = "Your browser lost the box";
+
 /** The event stream of one page. It rests while the tab is hidden. */
 export class Events {
   private source: EventSource | undefined;
@@ -115,21 +117,32 @@ export class Events {
     this.stop();
     this.failures++;
     const wait = this.failures === 1 ? 1 : Math.min(2 ** (this.failures - 1), 15);
-    this.countDown(wait);
-    if (this.failures > 1) {
-      // Perhaps the sign-in ran out; then this goes to the sign-in page.
-      await get("/api/v1/system").catch(() => undefined);
+    this.countDown(wait, this.failures > 1 ? await this.why() : lost);
+  }
+
+  // An EventSource does not tell why it failed: ask once more, as a request.
+  private async why(): Promise<string> {
+    const stop = new AbortController();
+    const timer = setTimeout(() => stop.abort(), 5_000);
+    try {
+      const response = await fetch(this.path, { signal: stop.signal });
+      return response.ok ? lost : (await refusal(response)).message.replace(/\.$/, "");
+    } catch {
+      return lost;
+    } finally {
+      clearTimeout(timer);
+      stop.abort();
     }
   }
 
-  private countDown(seconds: number): void {
-    if (this.closed || document.hidden) return;
+  private countDown(seconds: number, why: string): void {
+    if (this.closed || document.hidden || this.source) return;
     if (seconds <= 0) {
       this.open();
       return;
     }
-    this.listener.link("lost", `Your browser lost the box: retrying in ${seconds} s`);
-    this.timer = window.setTimeout(() => this.countDown(seconds - 1), 1_000);
+    this.listener.link("lost", `${why}: retrying in ${seconds} s`);
+    this.timer = window.setTimeout(() => this.countDown(seconds - 1, why), 1_000);
   }
 
   private checkSilence(): void {

@@ -29,7 +29,7 @@ class CameraView {
   private readonly statsTimer: number;
   private lastStats: { at: number; bytes: number; frames: number } | undefined;
 
-  constructor(private readonly id: string, showLink: ShowLink) {
+  constructor(private readonly id: string, private readonly showLink: ShowLink) {
     this.heading = h("h1", {}, id);
     this.player = new Player(id, id, (words) => {
       setText(this.transport, words);
@@ -88,8 +88,8 @@ class CameraView {
     setText(this.badge, badge(camera));
     setAttribute(this.badge, "data-state", camera.state);
     setText(this.since, `since ${clock(camera.since)}`);
-    if (camera.state !== "playing") this.objects.update([]);
-    else this.objects.update(camera.objects);
+    if (camera.state === "playing") this.objects.update(camera.objects);
+    else this.objects.update([], "No picture to see anything in");
     this.ledger.update(camera.ledger);
     this.facts(camera);
   }
@@ -140,6 +140,7 @@ class CameraView {
     } catch (err) {
       if (!(err instanceof Refusal) || err.status !== 404) return;
       this.close();
+      this.showLink("connected", "Connected to the box");
       this.element.replaceChildren(h("p", { class: "notice", role: "alert" }, err.message, " ", h("a", { href: "/" }, "Go to the cameras.")));
     }
   }
@@ -182,8 +183,8 @@ class ObjectList {
     this.element.append(this.summary, this.list);
   }
 
-  update(objects: DetectedObject[]): void {
-    setText(this.summary, objects.length === 0 ? "Nothing seen" : tally(objects));
+  update(objects: DetectedObject[], none = "Nothing seen"): void {
+    setText(this.summary, objects.length === 0 ? none : tally(objects));
     setAttribute(this.element, "data-count", String(objects.length));
     const shown = [...objects].sort((a, b) => a.id - b.id).slice(0, 50);
     while (this.list.children.length > shown.length) this.list.lastElementChild?.remove();

@@ -58,12 +58,33 @@ class Tile {
   }
 }
 
+/**
+ * The number of columns that makes the tiles largest while all of them fit the
+ * window; on small windows tiles keep a readable width and the page scrolls.
+ */
+function columns(tiles: number, width: number, height: number, rem: number): number {
+  const gap = rem * 1.2;
+  const most = Math.max(1, Math.floor((width + gap) / (rem * 18 + gap)));
+  for (let n = 1; n < most; n++) {
+    const tile = (width - gap * (n - 1)) / n;
+    const rows = Math.ceil(tiles / n);
+    if (rows * ((tile * 9) / 16 + rem * 3 + gap) <= height) return n;
+  }
+  return Math.min(most, Math.max(1, tiles));
+}
+
 /** The grid of all cameras. */
 export function camerasPage(showLink: ShowLink): Page {
   const grid = h("ul", { class: "grid", "aria-label": "Cameras" });
   const empty = h("p", { class: "notice" }, "Waiting for the box…");
   const element = h("div", {}, h("h1", { class: "hidden" }, "Cameras"), grid, empty);
   const tiles = new Map<string, Tile>();
+  const arrange = (): void => {
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const top = grid.getBoundingClientRect().top + window.scrollY;
+    grid.style.setProperty("--columns", String(columns(tiles.size, grid.clientWidth, window.innerHeight - top, rem)));
+  };
+  window.addEventListener("resize", arrange);
   const events = new Events("/api/v1/events?detections=latest", {
     camera(camera) {
       empty.remove();
@@ -76,6 +97,7 @@ export function camerasPage(showLink: ShowLink): Page {
       tiles.set(camera.id, tile);
       grid.append(tile.element);
       setAttribute(grid, "data-count", String(tiles.size));
+      arrange();
     },
     detections: (d) => tiles.get(d.camera)?.detect(d.objects),
     link(state, words) {
@@ -87,6 +109,7 @@ export function camerasPage(showLink: ShowLink): Page {
     title: "Cameras",
     element,
     close() {
+      window.removeEventListener("resize", arrange);
       events.close();
       for (const tile of tiles.values()) tile.close();
     },

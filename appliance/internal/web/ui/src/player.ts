@@ -121,7 +121,7 @@ export class Player {
       this.show();
       await this.session.start();
     } catch (err) {
-      if (attempt === this.attempt) this.failed(err instanceof Refusal ? err.message : "The box does not answer");
+      if (attempt === this.attempt) this.failed(err instanceof Refusal ? err.message.replace(/\.$/, "") : "The box does not answer");
     } finally {
       if (attempt === this.attempt) this.connecting = false;
     }
@@ -156,27 +156,24 @@ export class Player {
   }
 
   private countFrames(): void {
-    const next = (): void => {
-      if (this.ended) return;
-      this.lastFrame = Date.now();
-      if (this.failures > 0 || this.trouble !== "") {
-        this.failures = 0;
-        this.trouble = "";
-      }
-      this.show();
-      this.video.requestVideoFrameCallback(next);
-    };
-    if ("requestVideoFrameCallback" in this.video) {
-      this.video.requestVideoFrameCallback(next);
-      return;
-    }
-    // Older browsers: the clock of the video moves with its frames.
-    (this.video as HTMLVideoElement).addEventListener("timeupdate", () => {
+    const counted = (): void => {
+      // A closing track shows its last frame once more: that is no new picture.
+      if (this.ended || this.transport !== "connected") return;
       this.lastFrame = Date.now();
       this.failures = 0;
       this.trouble = "";
       this.show();
-    });
+    };
+    if (!("requestVideoFrameCallback" in HTMLVideoElement.prototype)) {
+      // Older browsers: the clock of the video moves with its frames.
+      this.video.addEventListener("timeupdate", counted);
+      return;
+    }
+    const next = (): void => {
+      counted();
+      if (!this.ended) this.video.requestVideoFrameCallback(next);
+    };
+    this.video.requestVideoFrameCallback(next);
   }
 
   private check(): void {
@@ -228,6 +225,7 @@ export class Player {
     }
     setAttribute(this.element, "data-state", state);
     setAttribute(this.element, "data-reason", reason);
+    setAttribute(this.element, "data-camera-state", this.camera?.state ?? "");
     setAttribute(this.element, "data-frames", fresh ? "yes" : "no");
     setText(this.words, reason);
   }
