@@ -3,6 +3,7 @@ package accel_test
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,7 +13,17 @@ import (
 	"github.com/watchpost/watchpost/hw/accel/acceltest"
 )
 
+// TestOpenSaysWhatToDo runs in a process of its own: in this one another test
+// may have opened the runtime already.
 func TestOpenSaysWhatToDo(t *testing.T) {
+	if os.Getenv("WATCHPOST_TEST_OPEN") == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestOpenSaysWhatToDo$", "-test.v")
+		cmd.Env = append(os.Environ(), "WATCHPOST_TEST_OPEN=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return
+	}
 	dir := t.TempDir()
 	garbage := filepath.Join(dir, "libonnxruntime.so.1")
 	if err := os.WriteFile(garbage, []byte("not a library, but long enough to look at: "+strings.Repeat("x", 4096)), 0o644); err != nil {
