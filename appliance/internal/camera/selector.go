@@ -72,8 +72,11 @@ func (s *selector) admit(run uint64, u *link.AccessUnit) (ok, tookOver bool) {
 	}
 	tookOver = l.run != run
 	l.run = run
-	u.PTS = s.place(run, u.PTS)
-	if u.PTS <= l.last {
+	if u.Slate {
+		// A slate has no time but the clock's; and it must not settle where the
+		// times of the pictures that follow it in the same run are put.
+		u.PTS = max(time.Since(s.began), l.last+step)
+	} else if u.PTS = s.place(run, u.PTS); u.PTS <= l.last {
 		s.bases[run] += l.last + step - u.PTS
 		u.PTS = l.last + step
 	}

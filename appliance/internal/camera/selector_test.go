@@ -102,6 +102,33 @@ func TestTimesNeverGoBack(t *testing.T) {
 	})
 }
 
+// A slate goes by the clock, whatever times its worker gives it, and leaves the
+// pictures after it theirs.
+func TestSlateGoesByTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &sink{}
+		s := newSelector(out)
+		for i := range 5 {
+			time.Sleep(200 * time.Millisecond)
+			u := pic(link.H264, i == 0, 0, 0)
+			u.Slate = true
+			s.unit(1, u)
+		}
+		time.Sleep(200 * time.Millisecond)
+		at := s.at(1, 0) // said of the first picture
+		time.Sleep(20 * time.Millisecond)
+		s.unit(1, pic(link.H264, true, 0, 0))
+		for i, want := range []time.Duration{200, 400, 600, 800, 1000, 1200} {
+			if got := out.units[i].PTS; got != want*time.Millisecond {
+				t.Errorf("picture %d is at %v, want %v", i, got, want*time.Millisecond)
+			}
+		}
+		if at != out.units[5].PTS {
+			t.Errorf("objects at %v, their picture at %v", at, out.units[5].PTS)
+		}
+	})
+}
+
 // What the analysis says of a frame has the time of that frame's picture.
 func TestDetectionsShareThePicturesTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
