@@ -346,17 +346,17 @@ func Benchmark4KMoving(b *testing.B)    { benchmark(b, 3840, 2160, true) }
 // TestFlickerIsLearnt: leaves, a shaking fence. What comes and goes all the time
 // in the same place must not stay motion, nor hide what moves elsewhere.
 func TestFlickerIsLearnt(t *testing.T) {
-	s, m := newStage(640, 360), newModel(t, Config{})
+	s, m := newStage(320, 180), newModel(t, Config{})
 	leaf := func(n int) []vision.Box {
-		x := float32(100 + n*n*7%5*6)
-		return []vision.Box{{X0: x, Y0: 100, X1: x + 20, Y1: 120}, {X0: x + 40, Y0: 140, X1: x + 60, Y1: 160}}
+		x := float32(50 + n*n*7%5*6)
+		return []vision.Box{{X0: x, Y0: 50, X1: x + 24, Y1: 74}, {X0: x + 40, Y0: 70, X1: x + 60, Y1: 90}}
 	}
 	early, late, found := 0, 0, 0
 	const frames = 900
 	for n := range frames {
 		s.things = leaf(n)
 		s.gain = 0.45 // of little contrast, as leaves at dusk
-		car := vision.Box{X0: float32(350 + n%100*2), Y0: 200, X1: float32(430 + n%100*2), Y1: 260}
+		car := vision.Box{X0: float32(175 + n%100), Y0: 100, X1: float32(215 + n%100), Y1: 130}
 		if n >= frames-50 {
 			s.things = append(s.things, car)
 		}
@@ -372,7 +372,9 @@ func TestFlickerIsLearnt(t *testing.T) {
 			}
 		}
 	}
-	if late*4 > early {
+	t.Logf("%d regions of flicker in the first 100 frames, %d in the last; car found in %d of 50", early, late, found)
+	// 20 without the variance of moving cells being learnt.
+	if late > 0 || early > 14 {
 		t.Errorf("%d regions of flicker in the first 100 frames, still %d in the last", early, late)
 	}
 	if found < 45 {
