@@ -1,6 +1,7 @@
 package model
 
 import (
+	"context"
 	"math"
 	"path/filepath"
 	"slices"
@@ -31,10 +32,19 @@ func open(t testing.TB, path string, o Options) *Detector {
 	return d
 }
 
+func picture(t testing.TB, name string) vision.RGB {
+	t.Helper()
+	img, err := coco.ReadJPEG(acceltest.Media(t, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
 func detect(t testing.TB, d *Detector, img vision.RGB) []vision.Detection {
 	t.Helper()
 	w, h := d.InputSize(img.Width, img.Height)
-	found, err := d.Detect(scale(img, w, h), img.Width, img.Height)
+	found, err := d.Detect(coco.Scale(img, w, h), img.Width, img.Height)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,10 +60,9 @@ func TestAccuracy(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := open(t, acceltest.Media(t, "models/yolox_nano.onnx"), Options{Threads: 2, Threshold: 0.01, NMSIoU: 0.65, AllClasses: true})
-	var results []coco.Result
-	for _, img := range set.Images {
-		found := detect(t, d, readJPEG(t, acceltest.Media(t, "coco/images/"+img.FileName)))
-		results = append(results, set.Results(img.ID, found)...)
+	results, err := coco.Run(context.Background(), d, set, acceltest.Media(t, "coco/images"))
+	if err != nil {
+		t.Fatal(err)
 	}
 	all := coco.Evaluate(set, results, coco.All)
 	t.Logf("%d images, %d results: mAP50-95 %.4f, mAP50 %.4f, mAP75 %.4f; small %.4f, medium %.4f, large %.4f",
@@ -78,7 +87,7 @@ func TestReferencePictures(t *testing.T) {
 	} {
 		t.Run(filepath.Base(c.model)+"/"+filepath.Base(c.picture), func(t *testing.T) {
 			d := open(t, acceltest.Media(t, c.model), Options{Threads: 2, Threshold: c.threshold})
-			img := readJPEG(t, acceltest.Media(t, c.picture))
+			img := picture(t, c.picture)
 			found := detect(t, d, img)
 			labels := map[string]int{}
 			for _, f := range found {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/watchpost/watchpost/appliance/internal/vision"
+	"github.com/watchpost/watchpost/appliance/internal/vision/coco"
 	"github.com/watchpost/watchpost/hw/accel"
 	"github.com/watchpost/watchpost/hw/accel/acceltest"
 )
@@ -283,9 +284,9 @@ func BenchmarkDetect(b *testing.B) {
 		for _, file := range []string{"yolox_nano.onnx", "FastestDet.onnx"} {
 			b.Run(fmt.Sprintf("%s/threads=%d", file, threads), func(b *testing.B) {
 				d := open(b, acceltest.Media(b, "models/"+file), Options{Threads: threads, Providers: []string{accel.CPU}})
-				src := readJPEG(b, acceltest.Media(b, "image/yolox_dog.jpg"))
+				src := picture(b, "image/yolox_dog.jpg")
 				w, h := d.InputSize(src.Width, src.Height)
-				img := scale(src, w, h)
+				img := coco.Scale(src, w, h)
 				b.ReportAllocs()
 				for b.Loop() {
 					if _, err := d.Detect(img, src.Width, src.Height); err != nil {
