@@ -157,7 +157,8 @@ func (c *Camera) Throttle(t link.Throttle) {
 	c.nudge()
 }
 
-// Retry makes the next attempt now instead of after its pause.
+// Retry makes the next attempt now instead of after its pause; a file that has
+// ended is played again.
 func (c *Camera) Retry() {
 	c.mu.Lock()
 	c.retry = true

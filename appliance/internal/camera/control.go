@@ -118,7 +118,7 @@ func (k *control) step(ctx context.Context, now time.Time) {
 	if k.slate != nil {
 		k.watchSlate(now, k.slate)
 	}
-	want := k.takeDemand()
+	want := k.takeDemand(now)
 	if k.live == nil && k.state != Ended && !now.Before(k.retryAt) {
 		k.attempt(ctx)
 	}
@@ -141,7 +141,7 @@ func (k *control) take(r *run) mail {
 }
 
 // takeDemand reads what was asked of the camera.
-func (k *control) takeDemand() link.Want {
+func (k *control) takeDemand(now time.Time) link.Want {
 	c := k.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,6 +151,10 @@ func (k *control) takeDemand() link.Want {
 	}
 	if c.retry {
 		c.retry, k.retryAt = false, time.Time{}
+		if k.state == Ended && k.live == nil {
+			k.history.healthy()
+			k.move(now, again, reasonStarting)
+		}
 	}
 	if k.want != c.want {
 		k.want, k.changed = c.want, true

@@ -298,6 +298,13 @@ func TestEndOfStream(t *testing.T) {
 				if tc.want == Ended && (len(f.of("live")) != 1 || !s.Slate || f.of("slate")[0].start.Slate != reasonEnded) {
 					t.Errorf("after the end: %d live workers, slate %v", len(f.of("live")), s.Slate)
 				}
+				if tc.want == Ended {
+					c.Retry()
+					synctest.Wait()
+					if s := c.Snapshot(); s.State != Starting || len(f.of("live")) != 2 {
+						t.Errorf("played again: %s, %d live workers", s.State, len(f.of("live")))
+					}
+				}
 			})
 		})
 	}

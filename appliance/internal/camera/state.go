@@ -26,6 +26,7 @@ const (
 	crashed event = "crashed" // it did so too often
 	stalled event = "stalled" // no frame, or no sign of life, for too long
 	ended   event = "ended"   // the source came to its end
+	again   event = "again"   // an ended source is to be played once more
 	stopped event = "stopped" // the owner's wish
 )
 
@@ -54,7 +55,10 @@ func (s State) next(e event) (State, error) {
 			return s, nil
 		}
 	case Ended:
-		if e == stopped {
+		switch e {
+		case again:
+			return Starting, nil
+		case stopped:
 			return Stopped, nil
 		}
 	case Stopped:

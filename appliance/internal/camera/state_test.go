@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-var allEvents = []event{played, failed, died, crashed, stalled, ended, stopped}
+var allEvents = []event{played, failed, died, crashed, stalled, ended, again, stopped}
 
 func TestEveryEdge(t *testing.T) {
 	refused := State("")
@@ -17,7 +17,7 @@ func TestEveryEdge(t *testing.T) {
 		Offline:  awake(Offline), // it stays offline for its viewers until it plays
 		Stalled:  awake(Stalled),
 		Crashing: awake(Crashing),
-		Ended:    {stopped: Stopped},
+		Ended:    {again: Starting, stopped: Stopped},
 		Stopped:  {},
 		"bored":  {},
 	} {
