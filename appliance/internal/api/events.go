@@ -11,7 +11,7 @@ import (
 
 const (
 	eventStreams   = 64               // streams open at a time; each holds a goroutine and a mailbox
-	eventKeepAlive = 10 * time.Second // silence after which a comment is sent
+	eventKeepAlive = 10 * time.Second // silence after which a sign of life is sent
 	eventDeadline  = 10 * time.Second // a reader that takes nothing for so long is gone
 	eventPace      = 200 * time.Millisecond
 	eventLife      = time.Hour // then the reader comes back, and is asked for its sign-in again
@@ -75,7 +75,8 @@ func (f *feed) serve(ctx context.Context, w http.ResponseWriter, only, detect st
 		case <-life.C:
 			return
 		case <-silence.C:
-			s.text(": still here\n\n")
+			// An event and not a comment: scripts in browsers do not see comments.
+			s.text("event: alive\ndata: {}\n\n")
 		case <-box.wake:
 			cameras, detections := box.take()
 			for _, c := range cameras {

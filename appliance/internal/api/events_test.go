@@ -31,7 +31,7 @@ func (b *box) read(t *testing.T, path string) *reader {
 	return &reader{t, res, bufio.NewReader(res.Body)}
 }
 
-// next returns the next event's name and data; comments come as ":".
+// next returns the next event's name and data.
 func (r *reader) next() (name, data string) {
 	r.t.Helper()
 	for {
@@ -43,8 +43,6 @@ func (r *reader) next() (name, data string) {
 		switch {
 		case line == "" && name != "":
 			return name, data
-		case strings.HasPrefix(line, ":"):
-			name, data = ":", line
 		case strings.HasPrefix(line, "event: "):
 			name = line[7:]
 		case strings.HasPrefix(line, "data: "):
@@ -202,7 +200,7 @@ func TestKeepAlive(t *testing.T) {
 		t.Errorf("first event %q", name)
 	}
 	for range 3 {
-		if name, _ := r.next(); name != ":" {
+		if name, _ := r.next(); name != "alive" {
 			t.Errorf("event %q, want a keep-alive", name)
 		}
 	}

@@ -16,6 +16,17 @@ func basic(user, password string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
+// altered changes one bit or more of a token's signature, whatever it was.
+func altered(cookie string) string {
+	b := []byte(cookie)
+	if i := len(b) - 10; b[i] == 'A' {
+		b[i] = 'B'
+	} else {
+		b[i] = 'A'
+	}
+	return string(b)
+}
+
 func TestWhoGetsIn(t *testing.T) {
 	b := start(t, nil, "yard")
 	const whep = "/api/v1/cameras/yard/whep"
@@ -78,7 +89,7 @@ func TestWhoGetsIn(t *testing.T) {
 		{"cookie", "GET", "/api/v1/cameras", append([]string{"Cookie", cookie}, elsewhere...), 200},
 		{"cookie, changing", "POST", whep, append([]string{"Cookie", cookie, "Origin", "http://watchpost.lan"}, elsewhere...), 200},
 		{"cookie, from another site", "POST", whep, append([]string{"Cookie", cookie, "Origin", "http://evil.example"}, elsewhere...), 403},
-		{"cookie, altered", "GET", "/api/v1/cameras", append([]string{"Cookie", cookie[:len(cookie)-2] + "AA"}, elsewhere...), 401},
+		{"cookie, altered", "GET", "/api/v1/cameras", append([]string{"Cookie", altered(cookie)}, elsewhere...), 401},
 		{"cookie, empty", "GET", "/api/v1/cameras", append([]string{"Cookie", cookieName + "="}, elsewhere...), 401},
 	} {
 		a := b.do(t, c.method, c.path, "", c.header...)
@@ -190,6 +201,13 @@ func TestSessionsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSessions("a")
 		token, ends := s.issue()
+		for i := range token {
+			for _, c := range "AZaz09-_" {
+				if forged := token[:i] + string(c) + token[i+1:]; forged != token && s.valid(forged) {
+					t.Fatalf("%s is valid, but only %s was issued", forged, token)
+				}
+			}
+		}
 		if !s.valid(token) || !newSessions("a").valid(token) {
 			t.Error("a restart must not sign anybody out")
 		}

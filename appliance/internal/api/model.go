@@ -36,7 +36,7 @@ type Stream struct {
 	Decoder  string  `json:"decoder,omitempty" doc:"The element that decodes" example:"v4l2slh264dec"`
 }
 
-// Ledger accounts for every decoded frame of the worker's present run:
+// Ledger accounts for every frame decoded since the camera's start:
 // decoded = inferred + skipped + dropped + failed + pending.
 type Ledger struct {
 	Decoded         uint64 `json:"decoded"`

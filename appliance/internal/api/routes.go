@@ -175,7 +175,7 @@ func streaming(api huma.API, op huma.Operation) huma.Operation {
 	schemas.Schema(reflect.TypeFor[Camera](), true, "Camera")
 	schemas.Schema(reflect.TypeFor[Detections](), true, "Detections")
 	op.Description = "Server-sent events. `camera`: a Camera, first of all the present state, then whenever it changes or its figures are renewed. " +
-		"`detections`: Detections. A slow reader misses events, never delays the box, and is told how many detections it missed. " +
+		"`detections`: Detections. `alive`: after ten seconds without another event. A slow reader misses events, never delays the box, and is told how many detections it missed. " +
 		"The stream ends after an hour or when the box shuts down: connect again."
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "Events until the reader leaves",

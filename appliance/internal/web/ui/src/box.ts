@@ -43,7 +43,7 @@ export interface Listener {
   link(state: LinkState, words: string): void;
 }
 
-const silenceLimit = 20_000; // ms without an event of a stream that has cameras
+const silenceLimit = 25_000; // ms; the box gives a sign of life every ten seconds
 
 const lost = "Your browser lost the box";
 
@@ -54,7 +54,6 @@ export class Events {
   private timer = 0;
   private watch = 0;
   private lastEvent = 0;
-  private cameras = 0;
   private closed = false;
 
   constructor(private readonly path: string, private readonly listener: Listener) {
@@ -92,15 +91,14 @@ export class Events {
     const source = new EventSource(this.path);
     this.source = source;
     this.lastEvent = Date.now();
-    this.cameras = 0;
     source.addEventListener("open", () => {
       this.failures = 0;
       this.lastEvent = Date.now();
       this.listener.link("connected", "Connected to the box");
     });
+    source.addEventListener("alive", () => (this.lastEvent = Date.now()));
     source.addEventListener("camera", (e) => {
       this.lastEvent = Date.now();
-      this.cameras++;
       this.listener.camera(JSON.parse(e.data) as Camera);
     });
     source.addEventListener("detections", (e) => {
@@ -146,6 +144,6 @@ export class Events {
   }
 
   private checkSilence(): void {
-    if (this.source && this.cameras > 0 && Date.now() - this.lastEvent > silenceLimit) void this.failed(this.source);
+    if (this.source && Date.now() - this.lastEvent > silenceLimit) void this.failed(this.source);
   }
 }

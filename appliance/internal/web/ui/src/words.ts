@@ -49,7 +49,7 @@ export function whyNoPicture(camera: Camera): string {
     case "starting":
       return reason || "The camera's worker is starting…";
     case "connecting":
-      return reason ? `Connecting to the camera… ${reason}` : "Connecting to the camera…";
+      return reason ? `Connecting to the camera: ${reason}` : "Connecting to the camera…";
     case "ended":
       return `The video came to its end at ${clock(camera.since)}. ${reason}`.trim();
     case "stopped":
