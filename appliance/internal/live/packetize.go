@@ -27,9 +27,7 @@ var errEmptyFrame = errors.New("empty VP8 frame")
 
 // packetizeH264 cuts an Annex B access unit into RTP payloads as in RFC 6184,
 // packetization-mode 1: small NAL units together (STAP-A), large ones in
-// fragments (FU-A). Access unit delimiters and filler are left out: RTP has the
-// marker bit for the one, and no use for the other. The payloads share one
-// new buffer.
+// fragments (FU-A). The payloads share one new buffer.
 func packetizeH264(unit []byte) ([][]byte, error) {
 	p := payloads{buf: make([]byte, 0, len(unit)+len(unit)/512+64)}
 	p.list = make([][]byte, 0, len(unit)/maxPayload+3)
@@ -46,7 +44,7 @@ func packetizeH264(unit []byte) ([][]byte, error) {
 		held, size = 0, 1
 	}
 	for nal := range nalUnits(unit) {
-		if t := nal[0] & nalTypeMask; t == nalAUD || t == nalFiller {
+		if !sendable(nal[0] & nalTypeMask) {
 			continue
 		}
 		if held == len(small) || size+2+len(nal) > maxPayload {
@@ -67,6 +65,13 @@ func packetizeH264(unit []byte) ([][]byte, error) {
 		return nil, errNoNAL
 	}
 	return p.list, nil
+}
+
+// sendable tells whether NAL units of a type go out. Access unit delimiters and
+// filler do not: RTP has the marker bit for the one, and no use for the other.
+// Types that H.264 leaves open mean something else in RTP.
+func sendable(nalType byte) bool {
+	return nalType != 0 && nalType < nalSTAPA && nalType != nalAUD && nalType != nalFiller
 }
 
 // payloads collects RTP payloads in one buffer.
