@@ -142,9 +142,13 @@ func (p Program) analyzeInWorker(ctx context.Context, data string, start link.St
 	return link.Done{}, of(ErrInput, "%s", text)
 }
 
+// niceness of media workers: the control process's timers, which keep viewers
+// connected, win over decoding and inference on a box that is busy.
+const niceness = 5
+
 // workerConfig is how this box starts media workers.
 func workerConfig(data string) worker.Config {
-	return worker.Config{Args: []string{"worker", "--data", data}}
+	return worker.Config{Args: []string{"worker", "--data", data}, Nice: niceness}
 }
 
 // progress is one line that is written over, on a terminal only.

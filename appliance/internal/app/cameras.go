@@ -172,7 +172,7 @@ func (cs *cameras) List() []api.Camera {
 func (cs *cameras) Restart(_ context.Context, id string) error {
 	for _, b := range cs.list {
 		if b.camera.Snapshot().ID == id {
-			b.camera.Retry()
+			b.camera.Restart()
 			return nil
 		}
 	}

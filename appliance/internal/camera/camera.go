@@ -85,6 +85,7 @@ type Camera struct {
 	throttle *link.Throttle
 	keys     [2]limiter // pending is set here, the rest is the loop's
 	retry    bool       // somebody wants the next attempt now
+	restart  bool       // and the present one ended for it
 	latest   Snapshot
 	seen     *link.Detections
 
@@ -162,6 +163,15 @@ func (c *Camera) Throttle(t link.Throttle) {
 func (c *Camera) Retry() {
 	c.mu.Lock()
 	c.retry = true
+	c.mu.Unlock()
+	c.nudge()
+}
+
+// Restart ends the present worker and starts a new one at once, as its operator
+// wishes: it counts as no failure.
+func (c *Camera) Restart() {
+	c.mu.Lock()
+	c.restart, c.retry = true, true
 	c.mu.Unlock()
 	c.nudge()
 }

@@ -156,6 +156,16 @@ func (k *control) takeDemand(now time.Time) link.Want {
 			k.move(now, again, reasonStarting)
 		}
 	}
+	if c.restart {
+		c.restart = false
+		if r := k.live; r != nil && r.verdict == "" && !r.stopping {
+			r.wished = true
+			k.giveUp(r, died, reasonRestart)
+			if r.proc != nil {
+				r.proc.Kill()
+			}
+		}
+	}
 	if k.want != c.want {
 		k.want, k.changed = c.want, true
 	}
@@ -248,6 +258,13 @@ func (k *control) over(now time.Time, r *run, m mail) {
 	e, reason := k.classify(r, m)
 	k.lastExit = k.exitReport(now, r, m.exit, reason)
 	if k.state == Ended {
+		return
+	}
+	if r.wished {
+		k.history.healthy()
+		k.retryAt = now
+		k.move(now, e, reason)
+		k.log(now, e, reason, m.exit)
 		return
 	}
 	looping := k.history.ends(e, m.played, m.exit.Runtime)

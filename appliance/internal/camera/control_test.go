@@ -162,6 +162,27 @@ func TestSlateWorkerThatDiesIsNotStartedWildly(t *testing.T) {
 	})
 }
 
+func TestRestartIsNoFailure(t *testing.T) {
+	f := &fakes{live: func(_ int, p *fakeProc) link.Exit {
+		p.play(time.Hour, true)
+		return killed
+	}}
+	bubble(t, f, nil, func(c *Camera, _ *lockedSink) {
+		for n := 1; n <= 8; n++ {
+			time.Sleep(time.Second)
+			if got := len(f.of("live")); got != n {
+				t.Fatalf("after %d restarts there were %d workers", n-1, got)
+			}
+			c.Restart()
+			synctest.Wait()
+		}
+		time.Sleep(time.Second)
+		if s := c.Snapshot(); s.State != Playing || s.Restarts != 8 {
+			t.Errorf("eight restarts left it %s after %d restarts: %s", s.State, s.Restarts, s.Reason)
+		}
+	})
+}
+
 func TestStall(t *testing.T) {
 	f := &fakes{live: func(n int, p *fakeProc) link.Exit {
 		p.idle(300 * time.Millisecond)

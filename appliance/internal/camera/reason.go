@@ -15,6 +15,7 @@ const (
 	reasonStarting = "opening the source"
 	reasonEnded    = "the file has been played to its end; set loop to play it again"
 	reasonHungUp   = "the camera ended the stream; it is being called again"
+	reasonRestart  = "being started anew, as asked"
 	reasonStopped  = "the camera was stopped"
 )
 

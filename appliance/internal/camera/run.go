@@ -23,6 +23,7 @@ type run struct {
 	stopping   bool
 	verdict    event  // decided here, before the process's end: stalled or failed
 	reason     string // of the verdict
+	wished     bool   // the verdict is its operator's
 	playing    time.Time
 	decoded    uint64
 	progress   time.Time // when decoded last grew

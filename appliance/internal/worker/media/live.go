@@ -57,7 +57,7 @@ func (w *worker) liveRoad(ctx context.Context) error {
 		picture:  pictures,
 		stage:    stage,
 		rate:     &w.rate,
-		line:     timeline{begun: time.Now(), live: true},
+		line:     timeline{begun: w.begun, live: true},
 		log:      w.log,
 		onInfo:   w.playing,
 		onAnalysed: func(j *job, width, height int, tracks []vision.Track) {
@@ -75,6 +75,7 @@ func (w *worker) pictureStage(artist *draw.Artist, q *queue, tracks func(time.Du
 		queue: q, out: w.out, artist: artist, tracks: tracks, ledger: &w.ledger, log: w.log,
 		slate: newSlate(w.title(), w.start.Slate, w.start.Since, artist),
 		rate:  &w.rate,
+		begun: w.begun,
 		onError: func(err error) {
 			if n, ok := reports.due(time.Now()); ok {
 				w.log.Warn("a picture was not shown", "error", err, "times", n)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 	"github.com/watchpost/watchpost/gst/engine"
@@ -46,7 +47,7 @@ func Run(ctx context.Context, conn *link.Conn, cfg Config, log *slog.Logger) err
 	if !ok {
 		return fmt.Errorf("the first command is %T, not a start", msg.Value)
 	}
-	w := &worker{conn: conn, cfg: cfg, start: start, log: log.With("camera", start.Camera)}
+	w := &worker{conn: conn, cfg: cfg, start: start, log: log.With("camera", start.Camera), begun: time.Now()}
 	return w.run(ctx)
 }
 
@@ -56,6 +57,7 @@ type worker struct {
 	cfg   Config
 	start link.Start
 	log   *slog.Logger
+	begun time.Time // zero of this run's time
 
 	ledger   ledger
 	limiter  limiter

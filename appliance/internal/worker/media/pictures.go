@@ -187,6 +187,7 @@ type pictureStage struct {
 	patient bool // wait for each frame's own analysis, however long
 	onError func(error)
 	rate    *rateMeter
+	begun   time.Time // zero of this run's time
 }
 
 // patience is how long a live picture waits for its own analysis, as a share of
@@ -281,6 +282,7 @@ func (p *pictureStage) showSlate() {
 		p.onError(err)
 		return
 	}
+	f.PTS = time.Since(p.begun)
 	s := shape{width: f.Width, height: f.Height, fps: slateFPS, slate: true}
 	if err := p.out.push(f, s); err != nil {
 		p.onError(err)
