@@ -157,6 +157,29 @@ func TestBodiesAreBounded(t *testing.T) {
 	}
 }
 
+// Readers of the lists in the document must never meet null.
+func TestListsAreNeverNull(t *testing.T) {
+	b := start(t, func(d *Deps) {
+		d.Hardware = func(context.Context) (Hardware, error) { return Hardware{}, nil }
+		d.Models = func(context.Context) ([]Model, error) { return []Model{{Name: "m"}}, nil }
+		d.System = func() System { return System{} }
+	}, "yard")
+	b.cameras.list[0].Objects = nil
+	for _, path := range []string{"/api/v1/cameras", "/api/v1/cameras/yard", "/api/v1/hardware", "/api/v1/models", "/api/v1/system"} {
+		if a := b.do(t, "GET", path, ""); a.StatusCode != 200 || strings.Contains(a.body, "null") {
+			t.Errorf("%s: %d %s", path, a.StatusCode, a.body)
+		}
+	}
+	r := b.read(t, "/api/v1/events")
+	if _, data := r.next(); strings.Contains(data, "null") {
+		t.Errorf("event %s", data)
+	}
+	b.cameras.send(Event{Detections: &Detections{Camera: "yard"}})
+	if _, data := r.next(); !strings.Contains(data, `"objects":[]`) {
+		t.Errorf("event %s", data)
+	}
+}
+
 func TestNewNeedsEverything(t *testing.T) {
 	d := testDeps(newCameras(), &logs{})
 	d.Metrics = nil

@@ -57,7 +57,7 @@ func (f *feed) serve(ctx context.Context, w http.ResponseWriter, only, detect st
 	s.text("retry: 1000\n\n")
 	for _, c := range f.cameras.List() {
 		if only == "" || only == c.ID {
-			s.event("camera", c)
+			s.event("camera", c.whole())
 		}
 	}
 	if s.flush() != nil {
@@ -80,10 +80,10 @@ func (f *feed) serve(ctx context.Context, w http.ResponseWriter, only, detect st
 		case <-box.wake:
 			cameras, detections := box.take()
 			for _, c := range cameras {
-				s.event("camera", c)
+				s.event("camera", c.whole())
 			}
 			for _, d := range detections {
-				s.event("detections", d)
+				s.event("detections", d.whole())
 			}
 			silence.Reset(f.keepAlive)
 		}

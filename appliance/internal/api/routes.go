@@ -81,11 +81,7 @@ func operation(id, method, path, summary, tag string, errors ...int) huma.Operat
 }
 
 func (t *routes) list(context.Context, *struct{}) (*body[cameraList], error) {
-	all := t.d.Cameras.List()
-	if all == nil {
-		all = []Camera{}
-	}
-	return &body[cameraList]{cameraList{all}}, nil
+	return &body[cameraList]{cameraList{allWhole(t.d.Cameras.List())}}, nil
 }
 
 func (t *routes) get(_ context.Context, in *cameraID) (*body[Camera], error) {
@@ -100,7 +96,7 @@ func (t *routes) camera(id string) (Camera, error) {
 	all := t.d.Cameras.List()
 	i := slices.IndexFunc(all, func(c Camera) bool { return c.ID == id })
 	if i >= 0 {
-		return all[i], nil
+		return all[i].whole(), nil
 	}
 	ids := make([]string, len(all))
 	for i, c := range all {
@@ -128,7 +124,7 @@ func (t *routes) hardware(ctx context.Context, _ *struct{}) (*body[Hardware], er
 	if err != nil {
 		return nil, t.p.of(err)
 	}
-	return &body[Hardware]{h}, nil
+	return &body[Hardware]{h.whole()}, nil
 }
 
 func (t *routes) models(ctx context.Context, _ *struct{}) (*body[modelList], error) {
@@ -136,14 +132,11 @@ func (t *routes) models(ctx context.Context, _ *struct{}) (*body[modelList], err
 	if err != nil {
 		return nil, t.p.of(err)
 	}
-	if m == nil {
-		m = []Model{}
-	}
-	return &body[modelList]{modelList{m}}, nil
+	return &body[modelList]{modelList{allWhole(m)}}, nil
 }
 
 func (t *routes) system(context.Context, *struct{}) (*body[System], error) {
-	return &body[System]{t.d.System()}, nil
+	return &body[System]{t.d.System().whole()}, nil
 }
 
 func (t *routes) events(_ context.Context, in *cameraEventsInput) (*huma.StreamResponse, error) {

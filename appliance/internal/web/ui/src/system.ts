@@ -32,11 +32,14 @@ export function systemPage(showLink: ShowLink): Page {
   };
   const readOnce = async <T>(path: string, into: HTMLElement, show: (value: T) => HTMLElement[]): Promise<void> => {
     setText(into, "Reading…");
+    let value: T;
     try {
-      into.replaceChildren(...show(await get<T>(path)));
+      value = await get<T>(path);
     } catch (err) {
       into.replaceChildren(h("p", { class: "notice" }, err instanceof Refusal ? err.message : "The box does not answer."));
+      return;
     }
+    into.replaceChildren(...show(value));
   };
   void readSystem();
   void readOnce<Hardware>("/api/v1/hardware", hardware, showHardware);
