@@ -22,8 +22,12 @@ const shift = time.Hour
 type decoder struct {
 	element string // empty: raw video
 	pipe    *pipe
+	tap     *C.wp_tap
 	caps    *C.GstCaps // of the last unit, compared by address; a reference is held
 }
+
+// waiting is how many decoded frames may wait to be pulled.
+const waiting = 2
 
 // stream is what the units of a source are.
 type stream struct {
@@ -79,8 +83,7 @@ func startDecoder(src plan.Source, live bool, s stream, u *unit, element string)
 	if err != nil {
 		return nil, err
 	}
-	C.wp_out_watch(p.el("out"))
-	d := &decoder{element: element, pipe: p}
+	d := &decoder{element: element, pipe: p, tap: C.wp_tap_new(p.el("out"), waiting)}
 	d.setCaps(u)
 	_ = p.play() // why it failed is on the bus
 	return d, nil
@@ -123,8 +126,15 @@ func (d *decoder) push(u *unit) bool {
 
 func (d *decoder) end() { C.wp_src_eos(d.pipe.el("in")) }
 
+// stop makes push and pull return; nothing more comes out.
+func (d *decoder) stop() {
+	C.wp_tap_flush(d.tap)
+	d.pipe.stop()
+}
+
 // close releases everything. Nobody may be in push or pull.
 func (d *decoder) close() {
+	d.stop()
 	d.pipe.close()
 	if d.caps != nil {
 		C.wp_caps_unref(d.caps)
@@ -154,7 +164,7 @@ const (
 // pull waits up to pullStep for a frame.
 func (d *decoder) pull() (pulled, int, error) {
 	var p C.wp_picture
-	if r := int(C.wp_pull_frame(d.pipe.el("out"), C.guint64(pullStep), &p)); r != pullFrame {
+	if r := int(C.wp_pull_frame(d.tap, C.guint64(pullStep), &p)); r != pullFrame {
 		return pulled{}, r, nil
 	}
 	f := newFrame(&p)

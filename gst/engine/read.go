@@ -246,7 +246,7 @@ func (r *reader) session(ctx context.Context, f *feeder, s stream, element strin
 	}()
 	failed, err := r.collect(ctx, d, f, s)
 	stop()
-	d.pipe.stop()
+	d.stop()
 	<-done
 	d.close()
 	if err != nil || failed == nil {

@@ -97,6 +97,27 @@ static void sink_away(wp_input *in, GstPad *pad) {
   gst_object_unref(sink);
 }
 
+// parsebin leaves pictures in the pieces that they were read in; a decoder that
+// has to find their ends by itself errs. Links pad to the sink, through a parser
+// where that is so.
+static gboolean link_units(wp_input *in, GstPad *pad, GstCaps *caps, GstPad *sink) {
+  const GstStructure *s = gst_caps_get_size(caps) > 0 ? gst_caps_get_structure(caps, 0) : NULL;
+  gboolean parsed = FALSE;
+  const char *parser = s && gst_structure_has_name(s, "image/jpeg")  ? "jpegparse"
+                       : s && gst_structure_has_name(s, "image/png") ? "pngparse"
+                                                                     : NULL;
+  if (s) gst_structure_get_boolean(s, "parsed", &parsed);
+  GstElement *e = parser && !parsed ? gst_element_factory_make(parser, NULL) : NULL;
+  if (!e) return gst_pad_link(pad, sink) == GST_PAD_LINK_OK;
+  gst_bin_add(GST_BIN(in->pipeline), e);
+  GstPad *esink = gst_element_get_static_pad(e, "sink"), *esrc = gst_element_get_static_pad(e, "src");
+  gboolean ok = gst_pad_link(esrc, sink) == GST_PAD_LINK_OK && gst_element_sync_state_with_parent(e) &&
+                gst_pad_link(pad, esink) == GST_PAD_LINK_OK;
+  gst_object_unref(esink);
+  gst_object_unref(esrc);
+  return ok;
+}
+
 static void parse_pad_added(GstElement *parse, GstPad *pad, gpointer data) {
   (void)parse;
   wp_input *in = data;
@@ -110,7 +131,7 @@ static void parse_pad_added(GstElement *parse, GstPad *pad, gpointer data) {
   if (video) {
     g_atomic_int_inc(&in->video);
     GstPad *sink = gst_element_get_static_pad(in->sink, "sink");
-    if (!gst_pad_is_linked(sink)) taken = gst_pad_link(pad, sink) == GST_PAD_LINK_OK;
+    if (!gst_pad_is_linked(sink)) taken = link_units(in, pad, caps, sink);
     gst_object_unref(sink);
   } else {
     g_atomic_int_inc(&in->other);
@@ -261,7 +282,10 @@ char *wp_decoders(GstCaps *caps) {
   GList *fit = gst_element_factory_list_filter(all, caps, GST_PAD_SINK, FALSE);
   fit = g_list_sort(fit, gst_plugin_feature_rank_compare_func);
   GString *names = g_string_new(NULL);
+  const GstStructure *s = gst_caps_get_size(caps) > 0 ? gst_caps_get_structure(caps, 0) : NULL;
+  gboolean alpha = s && gst_structure_has_field(s, "codec-alpha");
   for (GList *l = fit; l; l = l->next) {
+    if (!alpha && strstr(GST_OBJECT_NAME(l->data), "alphadecodebin")) continue;
     if (names->len) g_string_append_c(names, ',');
     g_string_append(names, GST_OBJECT_NAME(l->data));
   }
@@ -325,19 +349,108 @@ int wp_push_bytes(void *src, const void *data, gsize size) {
   return gst_app_src_push_buffer(GST_APP_SRC(src), b) == GST_FLOW_OK ? 0 : -1;
 }
 
-static GstPadProbeReturn answer_allocation(GstPad *pad, GstPadProbeInfo *info, gpointer data) {
+// A tap takes buffers off the end of a decoder's pipeline. An appsink would do,
+// but it keeps a reference on the last buffer, so that no frame could ever be
+// drawn on without a copy.
+struct wp_tap {
+  GMutex lock;
+  GCond more, room;
+  GQueue buffers; // of wp_frame with buf and vf.info set
+  guint max;
+  GstVideoInfo info;
+  gboolean known, eos, flushing;
+};
+
+static void tap_event(wp_tap *t, GstEvent *ev) {
+  if (GST_EVENT_TYPE(ev) == GST_EVENT_CAPS) {
+    GstCaps *caps = NULL;
+    gst_event_parse_caps(ev, &caps);
+    g_mutex_lock(&t->lock);
+    t->known = caps && gst_video_info_from_caps(&t->info, caps);
+    g_mutex_unlock(&t->lock);
+  } else if (GST_EVENT_TYPE(ev) == GST_EVENT_EOS) {
+    g_mutex_lock(&t->lock);
+    t->eos = TRUE;
+    g_cond_broadcast(&t->more);
+    g_mutex_unlock(&t->lock);
+  }
+}
+
+static GstPadProbeReturn tap_probe(GstPad *pad, GstPadProbeInfo *info, gpointer data) {
   (void)pad;
-  (void)data;
-  GstQuery *q = GST_PAD_PROBE_INFO_QUERY(info);
-  if (GST_QUERY_TYPE(q) != GST_QUERY_ALLOCATION) return GST_PAD_PROBE_OK;
-  gst_query_add_allocation_meta(q, GST_VIDEO_META_API_TYPE, NULL);
+  wp_tap *t = data;
+  if (info->type & GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM) {
+    GstQuery *q = GST_PAD_PROBE_INFO_QUERY(info);
+    if (GST_QUERY_TYPE(q) != GST_QUERY_ALLOCATION) return GST_PAD_PROBE_OK;
+    // Strides are read from the meta, so decoders need not copy to change them.
+    gst_query_add_allocation_meta(q, GST_VIDEO_META_API_TYPE, NULL);
+    return GST_PAD_PROBE_HANDLED;
+  }
+  if (info->type & GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM) {
+    tap_event(t, GST_PAD_PROBE_INFO_EVENT(info));
+    return GST_PAD_PROBE_OK;
+  }
+  GstBuffer *buf = GST_PAD_PROBE_INFO_BUFFER(info);
+  g_mutex_lock(&t->lock);
+  while (g_queue_get_length(&t->buffers) >= t->max && !t->flushing) g_cond_wait(&t->room, &t->lock);
+  if (t->flushing) {
+    GST_PAD_PROBE_INFO_FLOW_RETURN(info) = GST_FLOW_FLUSHING;
+    gst_buffer_unref(buf);
+  } else if (!t->known) {
+    GST_PAD_PROBE_INFO_FLOW_RETURN(info) = GST_FLOW_NOT_NEGOTIATED;
+    gst_buffer_unref(buf);
+  } else {
+    wp_frame *f = g_new0(wp_frame, 1);
+    f->buf = buf;
+    f->vf.info = t->info;
+    g_queue_push_tail(&t->buffers, f);
+    g_cond_signal(&t->more);
+  }
+  g_mutex_unlock(&t->lock);
   return GST_PAD_PROBE_HANDLED;
 }
 
-void wp_out_watch(void *sink) {
+static void tap_drop_all(wp_tap *t) {
+  wp_frame *f;
+  while ((f = g_queue_pop_head(&t->buffers))) {
+    gst_buffer_unref(f->buf);
+    g_free(f);
+  }
+}
+
+static void tap_free(gpointer data) {
+  wp_tap *t = data;
+  tap_drop_all(t);
+  g_mutex_clear(&t->lock);
+  g_cond_clear(&t->more);
+  g_cond_clear(&t->room);
+  g_free(t);
+}
+
+wp_tap *wp_tap_new(void *sink, int max) {
+  wp_tap *t = g_new0(wp_tap, 1);
+  g_mutex_init(&t->lock);
+  g_cond_init(&t->more);
+  g_cond_init(&t->room);
+  g_queue_init(&t->buffers);
+  t->max = (guint)max;
   GstPad *pad = gst_element_get_static_pad(GST_ELEMENT(sink), "sink");
-  gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM, answer_allocation, NULL, NULL);
+  // The probe owns the tap: it goes with the pad.
+  gst_pad_add_probe(pad,
+                    GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM |
+                        GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM,
+                    tap_probe, t, tap_free);
   gst_object_unref(pad);
+  return t;
+}
+
+void wp_tap_flush(wp_tap *t) {
+  g_mutex_lock(&t->lock);
+  t->flushing = TRUE;
+  tap_drop_all(t);
+  g_cond_broadcast(&t->room);
+  g_cond_broadcast(&t->more);
+  g_mutex_unlock(&t->lock);
 }
 
 static int plan_format(GstVideoFormat f) {
@@ -381,23 +494,19 @@ static void describe(wp_frame *f, wp_picture *out) {
   }
 }
 
-int wp_pull_frame(void *sink, guint64 timeout_ns, wp_picture *out) {
+int wp_pull_frame(wp_tap *t, guint64 timeout_ns, wp_picture *out) {
   memset(out, 0, sizeof *out);
-  GstSample *sample = gst_app_sink_try_pull_sample(GST_APP_SINK(sink), timeout_ns);
-  if (!sample) return gst_app_sink_is_eos(GST_APP_SINK(sink)) ? -1 : 0;
-  GstVideoInfo info;
-  GstCaps *caps = gst_sample_get_caps(sample);
-  GstBuffer *buf = gst_sample_get_buffer(sample);
-  if (!caps || !buf || !gst_video_info_from_caps(&info, caps)) {
-    gst_sample_unref(sample);
-    return -2;
-  }
-  wp_frame *f = g_new0(wp_frame, 1);
-  // Own the buffer alone: the sample's reference must be gone, or nothing is
-  // ever writable.
-  f->buf = gst_buffer_ref(buf);
-  gst_sample_unref(sample);
-  buf = f->buf;
+  gint64 until = g_get_monotonic_time() + (gint64)(timeout_ns / 1000);
+  g_mutex_lock(&t->lock);
+  while (g_queue_is_empty(&t->buffers) && !t->eos && !t->flushing)
+    if (!g_cond_wait_until(&t->more, &t->lock, until)) break;
+  wp_frame *f = g_queue_pop_head(&t->buffers);
+  gboolean end = t->eos || t->flushing;
+  if (f) g_cond_signal(&t->room);
+  g_mutex_unlock(&t->lock);
+  if (!f) return end ? -1 : 0;
+  GstBuffer *buf = f->buf;
+  GstVideoInfo info = f->vf.info;
   if (!gst_video_frame_map(&f->vf, &info, buf, GST_MAP_READ | GST_VIDEO_FRAME_MAP_FLAG_NO_REF)) {
     gst_buffer_unref(buf);
     g_free(f);
@@ -535,6 +644,10 @@ wp_scaler *wp_scaler_new(wp_frame *in, int format, int w, int h, int threads) {
   GstVideoInfo out;
   if (!gst_video_info_set_format(&out, video_format(format), w, h)) return NULL;
   if (format != 2) out.colorimetry = in->vf.info.colorimetry;
+  // A converter changes pixels only: it refuses formats that differ in time.
+  out.interlace_mode = in->vf.info.interlace_mode;
+  out.fps_n = in->vf.info.fps_n;
+  out.fps_d = in->vf.info.fps_d;
   GstStructure *config = gst_structure_new(
       "options", GST_VIDEO_CONVERTER_OPT_RESAMPLER_METHOD, GST_TYPE_VIDEO_RESAMPLER_METHOD,
       GST_VIDEO_RESAMPLER_METHOD_LINEAR, GST_VIDEO_CONVERTER_OPT_DITHER_METHOD,

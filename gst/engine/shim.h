@@ -94,8 +94,12 @@ typedef struct {
   int full_range, corrupted;
   int fps_n, fps_d;
 } wp_picture;
-void wp_out_watch(void *sink); // tell decoders that strides are read from the meta
-int wp_pull_frame(void *sink, guint64 timeout_ns, wp_picture *out); // as wp_pull_unit; -2: cannot be mapped
+// A queue of up to max frames in front of a sink, which gets none. It lives as
+// long as the sink; flush it before the pipeline is stopped.
+typedef struct wp_tap wp_tap;
+wp_tap *wp_tap_new(void *sink, int max);
+void wp_tap_flush(wp_tap *t);
+int wp_pull_frame(wp_tap *t, guint64 timeout_ns, wp_picture *out); // as wp_pull_unit; -2: cannot be mapped
 void wp_frame_free(wp_frame *f);
 // 1: frame may be written in place (mapped so, fields of out set anew); 0: must be copied.
 int wp_frame_writable(wp_frame *f, wp_picture *out);

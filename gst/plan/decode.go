@@ -111,7 +111,7 @@ type Decode struct {
 	Threads int
 }
 
-// Frames plans the pipeline from an appsrc "in" to an appsink "out" that yields
+// Frames plans the pipeline from an appsrc "in" to a sink "out" that gets
 // 8-bit I420 or NV12 in system memory.
 func Frames(d Decode) Pipeline {
 	var p Pipeline
@@ -128,7 +128,7 @@ func Frames(d Decode) Pipeline {
 	if dir := orientations[d.Orientation].direction; dir != "" {
 		parts = append(parts, "videoflip video-direction="+dir)
 	}
-	parts = append(parts, `video/x-raw,format=(string){I420,NV12}`, "appsink name=out sync=false async=false enable-last-sample=false max-buffers=2")
+	parts = append(parts, `video/x-raw,format=(string){I420,NV12}`, "fakesink name=out sync=false async=false enable-last-sample=false")
 	p.Launch = strings.Join(parts, " ! ")
 	if d.Threads > 0 {
 		p.Props = append(p.Props, Prop{Element: "conv", Name: "n-threads", Value: strconv.Itoa(d.Threads), Optional: true})
