@@ -21,7 +21,19 @@
 // picture waits for nothing but the network, and no viewer has to decode and throw
 // away a whole group of pictures.
 //
+// Viewers are paced: 40 packets at once, then 6000 a second, so that a keyframe or a
+// joining viewer's replay fits the receive buffers on the way.
+//
 // No interceptors are used. Lost packets are answered from the ring, sender
 // reports are written every few seconds, and there is no congestion control: the
 // encoder is shared, one viewer's line cannot slow the others' picture.
+//
+// Nothing of a viewer's SDP reaches the WebRTC stack as it is: the offer is checked,
+// and the stack is given one composed of what was checked, with the one video
+// section and the one codec that will be sent. The other sections are refused in
+// the answer.
+//
+// Listening on all addresses is done with one socket, so that addresses that come
+// and go (DHCP, a hot-plugged adapter) need no restart: every answer lists those
+// of that moment.
 package live

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,8 +87,7 @@ func (s *Server) Close() error {
 		st.stop()
 	}
 	clear(s.streams)
-	sessions := s.sessions
-	s.sessions = map[string]*session{}
+	sessions := slices.Collect(maps.Values(s.sessions))
 	s.mu.Unlock()
 	for _, ses := range sessions {
 		s.end(ses, "server closed")
@@ -129,10 +130,9 @@ func (s *Server) forget(st *Stream) {
 		delete(s.streams, st.id)
 	}
 	var ended []*session
-	for id, ses := range s.sessions {
+	for _, ses := range s.sessions {
 		if ses.stream == st {
 			ended = append(ended, ses)
-			delete(s.sessions, id)
 		}
 	}
 	s.mu.Unlock()
@@ -195,15 +195,17 @@ func (s *Server) admit(ses *session) bool {
 // connection's callbacks too, which must not close it themselves.
 func (s *Server) end(ses *session, reason string) {
 	ses.ended.Do(func() {
+		s.work.Add(1) // while the session is still in the map: Close waits for it
 		s.mu.Lock()
 		delete(s.sessions, ses.id)
 		s.mu.Unlock()
 		ses.stream.remove(ses.viewer)
-		s.work.Go(func() {
+		go func() {
+			defer s.work.Done()
 			ses.close()
 			s.free()
 			ses.log.Info("viewer gone", "reason", reason)
-		})
+		}()
 	})
 }
 
