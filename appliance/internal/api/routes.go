@@ -81,7 +81,7 @@ func operation(id, method, path, summary, tag string, errors ...int) huma.Operat
 }
 
 func (t *routes) list(context.Context, *struct{}) (*body[cameraList], error) {
-	return &body[cameraList]{cameraList{allWhole(t.d.Cameras.List())}}, nil
+	return &body[cameraList]{cameraList{each(t.d.Cameras.List(), Camera.whole)}}, nil
 }
 
 func (t *routes) get(_ context.Context, in *cameraID) (*body[Camera], error) {
@@ -132,7 +132,7 @@ func (t *routes) models(ctx context.Context, _ *struct{}) (*body[modelList], err
 	if err != nil {
 		return nil, t.p.of(err)
 	}
-	return &body[modelList]{modelList{allWhole(m)}}, nil
+	return &body[modelList]{modelList{each(m, Model.whole)}}, nil
 }
 
 func (t *routes) system(context.Context, *struct{}) (*body[System], error) {

@@ -34,10 +34,11 @@ func (s System) whole() System {
 	return s
 }
 
-func allWhole[T interface{ whole() T }](in []T) []T {
+// each applies whole to every element of a copy.
+func each[T any](in []T, whole func(T) T) []T {
 	out := make([]T, len(in))
 	for i, v := range in {
-		out[i] = v.whole()
+		out[i] = whole(v)
 	}
 	return out
 }
