@@ -49,6 +49,8 @@ type Encoder struct {
 	err     error
 	done    chan struct{}
 	closed  bool
+	closing bool
+	since   time.Time // of closing
 }
 
 // inside is a frame that the encoder has.
@@ -361,8 +363,19 @@ func (x *Encoder) await() {
 	}
 }
 
-// stopping tells that nothing more will come out.
-func (x *Encoder) stopping() bool { return false }
+// stopping tells that nothing more will come out: openh264enc holds nothing
+// back, and complains on standard error when it is asked to drain.
+func (x *Encoder) stopping() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.closing && (!x.drains() && len(x.pending) == 0 || time.Since(x.since) > drainTime)
+}
+
+func (x *Encoder) drains() bool { return x.name != "openh264enc" || x.plan.Path != "" }
+
+// drainTime is how long an encoder may take over its last frames, and a muxer
+// over moving a long recording's index to the front.
+const drainTime = 2 * time.Minute
 
 // Close takes what is still in the encoder, finishes the file, and releases
 // everything. The first error that the encoder had is returned.
@@ -372,11 +385,13 @@ func (x *Encoder) Close() error {
 		x.mu.Unlock()
 		return x.err
 	}
+	x.closed, x.closing, x.since = true, true, time.Now()
 	x.mu.Unlock()
-	C.wp_src_eos(x.pipe.el("in"))
+	if x.drains() {
+		C.wp_src_eos(x.pipe.el("in"))
+	}
 	<-x.done
 	x.mu.Lock()
-	x.closed = true
 	x.mu.Unlock()
 	x.fit.Close()
 	x.pipe.close()
