@@ -153,6 +153,9 @@ static gboolean is_video_rtp(GstCaps *caps) {
 
 static void net_pad_added(GstElement *net, GstPad *pad, gpointer data) {
   (void)net;
+  // The description links the first pad by itself; a second try over another
+  // transport makes new ones.
+  if (gst_pad_is_linked(pad)) return;
   wp_input *in = data;
   gboolean taken = FALSE;
   GstCaps *caps = gst_pad_get_current_caps(pad);
