@@ -294,7 +294,8 @@ func TestChooseCodec(t *testing.T) {
 }
 
 // FuzzOffer feeds the offer's road up to the WebRTC stack: no panic, and what is
-// accepted composes to an offer that parses to the same again.
+// accepted composes to an offer that parses to the same again. Offers are long:
+// give -fuzzminimizetime 1x, or minimizing takes all the time.
 func FuzzOffer(f *testing.F) {
 	for _, name := range []string{"chromium.sdp", "firefox.sdp"} {
 		b, err := os.ReadFile(filepath.Join("testdata", name))
