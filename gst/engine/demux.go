@@ -117,7 +117,7 @@ func (d *demuxer) open() error {
 	return nil
 }
 
-// interrupt makes a next that waits return; close must still be called.
+// close ends the pass. Nobody may be in next.
 func (d *demuxer) close() {
 	if d.pipe == nil {
 		return
@@ -221,7 +221,13 @@ func (d *demuxer) stuck() error {
 			return fail(NoVideo, "%s: the camera offers no video", d.name)
 		}
 	}
-	if time.Since(d.last) < d.quiet() {
+	quiet := d.quiet()
+	if d.in.Kind == plan.File && d.pulled == 0 && C.wp_input_video(d.watch)+C.wp_input_other(d.watch) == 0 {
+		// Not even a track. parsebin now and then swallows the error of a demuxer
+		// that it has just plugged in, and then nothing more is heard of it.
+		quiet = 6 * time.Second
+	}
+	if time.Since(d.last) < quiet {
 		return nil
 	}
 	if d.in.Kind == plan.File {
