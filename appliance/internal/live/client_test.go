@@ -211,6 +211,7 @@ func newPeer(t *testing.T, o clientOptions) *webrtc.PeerConnection {
 	if o.drop != nil {
 		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		must(err)
+		_ = conn.SetReadBuffer(4 << 20) // what is lost is to be lost by drop alone
 		mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: lossyConn{conn, o.drop}, Logger: quiet.NewLogger("ice")})
 		t.Cleanup(func() { _ = mux.Close() })
 		s.SetICEUDPMux(mux)
@@ -312,6 +313,14 @@ func (c *client) received() []*rtp.Packet {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.packets)
+}
+
+// inOrder copies the packets so far, in order of their sequence numbers and
+// without duplicates.
+func (c *client) inOrder() []*rtp.Packet {
+	p := c.received()
+	slices.SortStableFunc(p, func(a, b *rtp.Packet) int { return int(int16(a.SequenceNumber - b.SequenceNumber)) })
+	return slices.CompactFunc(p, func(a, b *rtp.Packet) bool { return a.SequenceNumber == b.SequenceNumber })
 }
 
 // lossyConn loses RTP packets on their way to a client, before SRTP sees them.
