@@ -253,7 +253,7 @@ func (d *demuxer) place(u *unit) {
 			d.shortest = u.duration
 		}
 		d.longest = max(d.longest, u.duration)
-		d.facts.variable = d.longest > d.shortest+d.shortest/2
+		d.facts.variable = d.facts.variable || d.longest > d.shortest+d.shortest/2
 	}
 	u.facts = d.facts
 	at := u.pts
@@ -293,11 +293,14 @@ func (d *demuxer) step(u *unit) time.Duration {
 func (d *demuxer) learn(u *unit) {
 	var w, h, n, den C.int
 	C.wp_caps_video(u.c.caps, &w, &h, &n, &den)
-	if n > 0 && den > 0 {
+	if n > 0 && den > 0 && n/den <= maxFPS {
 		d.facts.frame = time.Duration(int64(time.Second) * int64(den) / int64(n))
 	}
 	var tag [32]C.char
 	C.wp_sink_orientation(d.pipe.el("units"), &tag[0], C.gsize(len(tag)))
+	if n > 0 && den > 0 && n/den > maxFPS {
+		d.facts.variable = true
+	}
 	d.facts.orientation = plan.Orientation(C.GoString(&tag[0]))
 	if !d.facts.orientation.Known() {
 		d.warn("unknown orientation " + string(d.facts.orientation))

@@ -64,6 +64,19 @@ type inside struct {
 // held is how many frames may be in the encoder; Push waits beyond that.
 const held = 3
 
+// limit is how many frames may be inside. Encoders with frame threads or a
+// hardware queue give nothing before they have some: to wait at three would be
+// to wait for ever.
+func (x *Encoder) limit() int {
+	switch {
+	case x.name == "openh264enc" || x.name == "vp8enc" || x.name == "x264enc" && x.plan.Live:
+		return held
+	case x.name == "x264enc":
+		return held + x.plan.Threads
+	}
+	return held + 5
+}
+
 // ErrNoEncoder is wrapped by NewEncoder's error when no element can do it.
 var ErrNoEncoder = errors.New("no encoder")
 
@@ -177,7 +190,7 @@ func (x *Encoder) Push(f *Frame) error {
 	}
 	x.last = at
 	x.mu.Lock()
-	for len(x.pending) >= held && x.err == nil {
+	for len(x.pending) >= x.limit() && x.err == nil {
 		x.room.Wait()
 	}
 	if x.err != nil {

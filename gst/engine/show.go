@@ -58,10 +58,17 @@ func (r *reader) time(p pulled) time.Duration {
 	return r.last
 }
 
+// maxFPS is the highest nominal rate that is believed.
+const maxFPS = 1000
+
 func (r *reader) describe(f *Frame, p pulled, d *decoder, s stream, known facts) Info {
 	n, den := s.fpsN, s.fpsD
 	if n <= 0 {
 		n, den = p.fpsN, p.fpsD
+	}
+	if n > 0 && den > 0 && n/den > maxFPS && known.frame > 0 {
+		// Some files give their clock's rate here.
+		n, den = plan.Fraction(float64(time.Second) / float64(known.frame))
 	}
 	if n <= 0 || den <= 0 {
 		n, den = 0, 1

@@ -1,0 +1,142 @@
+package plan
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func text(p Pipeline) string {
+	var b strings.Builder
+	fmt.Fprintln(&b, p.Launch)
+	for _, prop := range p.Props {
+		fmt.Fprintf(&b, "  %s.%s = %s\n", prop.Element, prop.Name, prop.Value)
+	}
+	return b.String()
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".txt")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs:\n%s\nwant:\n%s", name, got, want)
+	}
+}
+
+func TestDescriptions(t *testing.T) {
+	for name, s := range map[string]Source{
+		"file": {URL: "/videos/a b.mp4"},
+		"rtsp": {URL: "rtsp://user:p%40ss@cam.local:554/live?channel=1", Transport: "udp"},
+		"v4l2": {URL: "/dev/video2"},
+		"test": {URL: "test:ball", FPS: 29.97},
+	} {
+		in, err := Open(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, "open-"+name, text(in.Pipeline))
+		if strings.Contains(in.Launch, "user") || strings.Contains(in.Launch, "a b") {
+			t.Errorf("%s: what a user typed is in the text: %s", name, in.Launch)
+		}
+	}
+	golden(t, "frames-live", text(Frames(Decode{Element: "avdec_h264", Orientation: "rotate-90", Live: true, Threads: 2})))
+	golden(t, "frames-file", text(Frames(Decode{Element: "avdec_h264", Parser: "h264parse"})))
+	for _, e := range []Encode{
+		{Codec: "h264", Width: 1280, Height: 720, Live: true},
+		{Codec: "h264", Width: 161, Height: 121, Path: "/out/annotated.mp4", Threads: 2},
+		{Codec: "vp8", Width: 640, Height: 360, FPSNum: 15, FPSDen: 1},
+	} {
+		e = e.Defaulted()
+		for _, element := range e.Elements {
+			p, err := Encoder(element, e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, fmt.Sprintf("%s-%d", element, e.Height), text(p))
+		}
+	}
+}
+
+func TestRedact(t *testing.T) {
+	for in, want := range map[string]string{
+		"rtsp://user:secret@host/path":      "rtsp://host/path",
+		"rtsp://user:s/ec@ret@host/path":    "rtsp://host/path",
+		"rtsp://host/path?user=a&pw=secret": "rtsp://host/path?…",
+		"/videos/a@b.mp4":                   "/videos/a@b.mp4",
+		"test:ball":                         "test:ball",
+	} {
+		if got := Redact(in); got != want {
+			t.Errorf("Redact(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzRedact(f *testing.F) {
+	f.Add("cam", "user", "secret")
+	f.Fuzz(func(t *testing.T, host, user, password string) {
+		if len(password) < 6 || strings.ContainsAny(host, "@?#/") || strings.Contains(host, password) || strings.ContainsAny(password, "?#") {
+			t.Skip()
+		}
+		if got := Redact("rtsp://" + user + ":" + password + "@" + host + "/x"); strings.Contains(got, password) && !strings.Contains("rtsp://…", password) {
+			t.Errorf("the password is in %q", got)
+		}
+	})
+}
+
+func TestFraction(t *testing.T) {
+	for fps, want := range map[float64][2]int{25: {25, 1}, 29.97: {30000, 1001}, 12.5: {25, 2}, 0: {0, 1}, 59.94: {60000, 1001}} {
+		if n, d := Fraction(fps); n != want[0] || d != want[1] {
+			t.Errorf("Fraction(%v) = %d/%d, want %v", fps, n, d, want)
+		}
+	}
+}
+
+func TestChoose(t *testing.T) {
+	modes := []Mode{
+		{"video/x-raw", "YUY2", 640, 480, 30}, {"video/x-raw", "YUY2", 1280, 720, 10},
+		{"image/jpeg", "", 1280, 720, 30}, {"image/jpeg", "", 1920, 1080, 30}, {"video/x-bayer", "", 1280, 720, 60},
+	}
+	for _, c := range []struct {
+		w, h int
+		fps  float64
+		want string
+	}{
+		{0, 0, 0, "image/jpeg,width=1280,height=720,framerate=30/1"},
+		{640, 480, 15, "video/x-raw,format=YUY2,width=640,height=480,framerate=15/1"},
+		{1280, 720, 10, "video/x-raw,format=YUY2,width=1280,height=720,framerate=10/1"},
+		{1920, 1080, 30, "image/jpeg,width=1920,height=1080,framerate=30/1"},
+	} {
+		m, ok := Choose(modes, c.w, c.h, c.fps)
+		if got := ModeCaps(m, c.fps); !ok || got != c.want {
+			t.Errorf("%dx%d@%v: %s, want %s", c.w, c.h, c.fps, got, c.want)
+		}
+	}
+}
+
+func TestCodec(t *testing.T) {
+	for caps, want := range map[string]string{
+		"video/x-h264, stream-format=(string)avc":     "h264",
+		"video/mpeg, mpegversion=(int)4":              "mpeg4",
+		"video/mpeg, mpegversion=(int)2, parsed=true": "mpeg2",
+		"video/x-gst-fourcc-vvc1, width=(int)320":     "h266",
+		"video/x-gst-fourcc-abcd":                     "abcd",
+	} {
+		if got, _, _ := Codec(caps); got != want {
+			t.Errorf("Codec(%q) = %s, want %s", caps, got, want)
+		}
+	}
+}
