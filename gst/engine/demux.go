@@ -44,6 +44,7 @@ func (u *unit) free() { C.wp_unit_clear(&u.c) }
 // demuxer opens a source and hands out its units in order.
 type demuxer struct {
 	in   plan.Input
+	src  plan.Source
 	name string // of the source, without credentials
 	loop bool
 	size int64 // of the file, 0: unknown
@@ -63,7 +64,7 @@ type demuxer struct {
 }
 
 func newDemuxer(in plan.Input, src plan.Source, name string, warn func(string)) (*demuxer, error) {
-	d := &demuxer{in: in, name: name, loop: src.Loop && src.Live && in.Kind == plan.File, warn: warn, facts: facts{frame: time.Second / 30}}
+	d := &demuxer{in: in, src: src, name: name, loop: src.Loop && src.Live && in.Kind == plan.File, warn: warn, facts: facts{frame: time.Second / 30}}
 	switch in.Kind {
 	case plan.File:
 		path := plan.FilePath(src.URL)
@@ -97,6 +98,9 @@ func (d *demuxer) open() error {
 			names = append(names, n)
 		}
 	}
+	if d.in.Kind == plan.V4L2 {
+		names = append(names, "src", "want")
+	}
 	p, err := build(d.in.Pipeline, names...)
 	if err != nil {
 		return fail(Internal, "%s: %s", d.name, err)
@@ -112,6 +116,9 @@ func (d *demuxer) open() error {
 	d.watch = C.wp_input_watch(p.self(), net, parse, p.el("units"))
 	d.pulled, d.last = 0, time.Now()
 	d.begin, d.end = none, none
+	if d.in.Kind == plan.V4L2 {
+		chooseMode(p, d.src)
+	}
 	// A failure to start is told, with its reason, by the bus.
 	_ = p.play()
 	return nil

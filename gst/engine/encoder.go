@@ -404,8 +404,6 @@ func (x *Encoder) Close() error {
 		C.wp_src_eos(x.pipe.el("in"))
 	}
 	<-x.done
-	x.mu.Lock()
-	x.mu.Unlock()
 	x.fit.Close()
 	x.pipe.close()
 	x.mu.Lock()

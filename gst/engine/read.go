@@ -163,9 +163,6 @@ func (r *reader) pump(ctx context.Context) error {
 	}
 }
 
-// errStopped ends a decoder's life because the whole is ending.
-var errStopped = errors.New("stopped")
-
 // decode runs decoders over the units until there are no more.
 func (r *reader) decode(ctx context.Context) error {
 	var first *unit

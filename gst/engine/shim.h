@@ -133,4 +133,8 @@ void wp_force_keyframe(void *sink, guint count);
 // A buffer with a copy of data, to push with wp_push_bytes.
 int wp_push_bytes(void *src, const void *data, gsize size);
 
+// The modes of a camera, one a line: media format|- width height fps*1000.
+// Freed with g_free; the source is left ready.
+char *wp_modes(void *src);
+
 #endif
