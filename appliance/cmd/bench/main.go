@@ -29,9 +29,9 @@ func benchmarks() []benchmark {
 	return []benchmark{
 		{"accuracy", accuracy},
 		{"analyze", analyze},
-		//{"live", liveRoad},
+		{"live", liveRoad},
 		{"fanout", fanout},
-		//{"start", start},
+		{"start", start},
 	}
 }
 
@@ -109,6 +109,7 @@ func newBench(out io.Writer) (*bench, error) {
 			return nil, fmt.Errorf("%w (WATCHPOST_MEDIA names the folder of videos, scripts/setup builds the program)", err)
 		}
 	}
+	b.out.SetEscapeHTML(false) // ">=" is to be read by people
 	b.tmp, err = os.MkdirTemp("", "watchpost-bench-")
 	return b, err
 }

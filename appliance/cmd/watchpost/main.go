@@ -27,8 +27,8 @@ type cli struct {
 	Worker  workerCmd  `cmd:"" hidden:"" help:"A media worker; started by the box itself."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
-	LogLevel  string `help:"Least severe messages to log." enum:"debug,info,warn,error" default:"info" env:"WATCHPOST_LOG_LEVEL"`
-	LogFormat string `help:"Log as text or json." enum:"text,json" default:"text" env:"WATCHPOST_LOG_FORMAT"`
+	LogLevel  string `help:"Least severe messages to log: debug, info, warn, error. Default: the configuration's, or info." enum:",debug,info,warn,error" default:"" env:"WATCHPOST_LOG_LEVEL"`
+	LogFormat string `help:"Log as text or json. Default: the configuration's, or text." enum:",text,json" default:"" env:"WATCHPOST_LOG_FORMAT"`
 }
 
 func main() {
@@ -62,9 +62,8 @@ func run(args []string) int {
 	// action back in place, ends the process at once.
 	context.AfterFunc(ctx, stop)
 
-	log := app.NewLogger(os.Stderr, c.LogLevel, c.LogFormat)
 	kctx.BindTo(ctx, (*context.Context)(nil))
-	if err := kctx.Run(app.Program{Version: version, Log: log}); err != nil {
+	if err := kctx.Run(app.NewProgram(version, c.LogLevel, c.LogFormat)); err != nil {
 		return fail(err)
 	}
 	return exitOK

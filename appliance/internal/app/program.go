@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,20 @@ import (
 type Program struct {
 	Version string
 	Log     *slog.Logger
+
+	level, format string // of the log, where the command line says so
+}
+
+// NewProgram logs to standard error; level and format may be empty.
+func NewProgram(version, level, format string) Program {
+	p := Program{Version: version, level: level, format: format}
+	return p.logging("info", "text")
+}
+
+// logging is p with a log as the command line wants it, or else as said here.
+func (p Program) logging(level, format string) Program {
+	p.Log = NewLogger(os.Stderr, cmp.Or(p.level, level), cmp.Or(p.format, format))
+	return p
 }
 
 // The kinds of errors that a caller tells apart; each is wrapped by an error

@@ -43,7 +43,7 @@ func (p Program) Run(ctx context.Context, o RunOptions) error {
 	if err != nil {
 		return err
 	}
-	b, err := p.newBox(cfg)
+	b, err := p.logging(cfg.Log.Level, cfg.Log.Format).newBox(cfg)
 	if err != nil {
 		return err
 	}

@@ -330,3 +330,13 @@ func TestEndOfStream(t *testing.T) {
 		})
 	}
 }
+
+func TestReasonKeepsItsSentence(t *testing.T) {
+	s := newScrubber("rtsp://u:hunter2@127.0.0.1:9/live?user=u&password=hunter2", func(s string) string {
+		return strings.NewReplacer("u:hunter2@", "***@", "?user=u&password=hunter2", "***").Replace(s)
+	})
+	got := s.line("rtsp://u:hunter2@127.0.0.1:9/live?user=u&password=hunter2: no connection; is the camera on? (key=value)")
+	if want := "rtsp://***@127.0.0.1:9/live***: no connection; is the camera on? (key=value)"; got != want && got != strings.Replace(want, "***:", "***", 1) {
+		t.Errorf("the reason became %q", got)
+	}
+}

@@ -2,6 +2,7 @@ package camera
 
 import (
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -11,6 +12,7 @@ import (
 type scrubber struct {
 	source, shown string
 	password      *strings.Replacer
+	address       *regexp.Regexp // a word that may be one
 	redact        func(string) string
 }
 
@@ -22,14 +24,16 @@ func newScrubber(source string, redact func(string) string) scrubber {
 			pairs = append(pairs, u.User.String(), "***", pw, "***", url.QueryEscape(pw), "***", url.PathEscape(pw), "***")
 		}
 	}
-	return scrubber{source: source, shown: redact(source), password: strings.NewReplacer(pairs...), redact: redact}
+	return scrubber{source: source, shown: redact(source), password: strings.NewReplacer(pairs...), redact: redact,
+		address: regexp.MustCompile(`\S+(://|@)\S+`)}
 }
 
 func (s scrubber) clean(text string) string {
 	if s.source != "" {
 		text = strings.ReplaceAll(text, s.source, s.shown)
 	}
-	return s.password.Replace(s.redact(text))
+	// Word by word: what is a query in a URL is prose in a sentence.
+	return s.password.Replace(s.address.ReplaceAllStringFunc(text, s.redact))
 }
 
 // line makes one bounded line of what a worker said.

@@ -110,9 +110,10 @@ func newMetrics(s *Server) *metrics {
 	return &metrics{
 		server: s,
 		delay: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "watchpost_live_capture_to_packet_seconds",
-			Help:    "From the capture of a frame until its last packet for the last viewer was handed to the socket.",
-			Buckets: []float64{.005, .01, .02, .033, .05, .066, .1, .15, .2, .3, .5, 1, 2, 5},
+			Name: "watchpost_live_capture_to_packet_seconds",
+			Help: "From the capture of a frame until its last packet for the last viewer was handed to the socket.",
+			// Fine around a frame interval and the encoder's time, where the goal lies.
+			Buckets: []float64{.005, .01, .015, .02, .025, .03, .035, .04, .045, .05, .06, .08, .1, .15, .2, .3, .5, 1, 2, 5},
 		}),
 		viewers:   desc("viewers", "Viewers, by state.", append(rendition, "state")...),
 		units:     desc("units_total", "Units published.", rendition...),
