@@ -262,9 +262,11 @@ func (b *box) system() api.System {
 		RSS: residentBytes(), Goroutines: runtime.NumGoroutine(),
 	}
 	for _, f := range b.meter.Figures() {
-		s.Loops = append(s.Loops, api.Loop{
-			Name: f.Loop, P99MS: ms(f.P99), MaxMS: ms(max(f.Max, f.CallbackMax)), Stalls: f.Stalls,
-		})
+		l := api.Loop{Name: f.Loop, P99MS: ms(f.P99), MaxMS: ms(max(f.Max, f.CallbackMax)), Stalls: f.Stalls}
+		if !f.LastStall.IsZero() {
+			l.LastStall = &f.LastStall
+		}
+		s.Loops = append(s.Loops, l)
 	}
 	return s
 }

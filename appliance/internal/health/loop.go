@@ -28,6 +28,8 @@ type Loop struct {
 	calls histogram // how long callbacks took
 
 	stalls atomic.Uint64 // delays and callbacks longer than Warn
+	// lastStall is the wall clock's ns of the newest of them; 0: none.
+	lastStall atomic.Int64
 
 	// What the reporter has yet to say: reset when it does.
 	unsaid      atomic.Uint64
@@ -98,6 +100,7 @@ func (l *Loop) end(start int64) {
 // stalled keeps what the reporter is to say, and wakes it.
 func (l *Loop) stalled(d time.Duration, worst *atomic.Int64, since int64) {
 	l.stalls.Add(1)
+	l.lastStall.Store(time.Now().UnixNano())
 	l.unsaid.Add(1)
 	for {
 		seen := worst.Load()

@@ -277,6 +277,7 @@ type Figures struct {
 	P50, P99, P999, Max       time.Duration // how late the timer was served
 	CallbackP999, CallbackMax time.Duration
 	Stalls                    uint64
+	LastStall                 time.Time // zero: none
 }
 
 // Figures lists the measurements of every loop, by name.
@@ -285,11 +286,15 @@ func (m *Meter) Figures() []Figures {
 	for _, l := range m.all() {
 		ticks, _, _ := l.delay.export()
 		calls, _, _ := l.calls.export()
+		var last time.Time
+		if ns := l.lastStall.Load(); ns > 0 {
+			last = time.Unix(0, ns)
+		}
 		all = append(all, Figures{
 			Loop: l.name, Ticks: ticks, Callbacks: calls,
 			P50: l.Quantile(0.5), P99: l.Quantile(0.99), P999: l.Quantile(0.999), Max: l.Max(),
 			CallbackP999: l.CallbackQuantile(0.999), CallbackMax: l.CallbackMax(),
-			Stalls: l.Stalls(),
+			Stalls: l.Stalls(), LastStall: last,
 		})
 	}
 	slices.SortFunc(all, func(a, b Figures) int { return strings.Compare(a.Loop, b.Loop) })

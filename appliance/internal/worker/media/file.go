@@ -119,7 +119,7 @@ func (w *worker) finish(res *results, hash fileHash, took time.Duration) error {
 			FPS: status.Stream.FPS, Rotation: status.Stream.Rotation, Decoder: status.Stream.Decoder,
 			Seconds: time.Duration(w.road.position.Load()).Seconds(),
 		},
-		Analyser: status.Analyser, Runtime: status.Runtime, Encoder: w.encoderName(),
+		Analyser: status.Analyser, Runtime: status.Runtime, Encoder: status.Encoder,
 		Settings: settings{
 			Threshold: w.start.Threshold, Classes: w.start.Classes, Gate: w.start.Gate, MaxFPS: w.start.MaxFPS,
 		},
@@ -130,13 +130,6 @@ func (w *worker) finish(res *results, hash fileHash, took time.Duration) error {
 		return link.Fault{Kind: link.FaultOutput, Message: err.Error()}
 	}
 	return nil
-}
-
-func (w *worker) encoderName() string {
-	if n := w.out.name.Load(); n != nil {
-		return *n
-	}
-	return ""
 }
 
 func (w *worker) filePosition() (at, whole time.Duration) {

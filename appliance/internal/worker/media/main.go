@@ -78,6 +78,9 @@ func (w *worker) run(ctx context.Context) error {
 	w.out = &renditions{
 		profile: w.start.Picture, threads: w.start.Threads, live: w.start.Mode != "file",
 		send: w.conn.SendUnit, log: w.log,
+		started: func(element string) {
+			w.setStatus(func(s *link.Status) { s.Encoder = element })
+		},
 	}
 	w.status = link.Status{State: link.Connecting}
 

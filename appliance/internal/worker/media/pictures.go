@@ -29,7 +29,7 @@ type renditions struct {
 	wanted  [maxCodec + 1]atomic.Bool
 	refresh [maxCodec + 1]atomic.Bool
 	open    [maxCodec + 1]*rendition
-	name    atomic.Pointer[string]
+	started func(element string) // the H.264 encoder's element is known
 	spent   meanTime
 }
 
@@ -120,8 +120,7 @@ func (r *renditions) start(c link.Codec, s shape) error {
 	r.refresh[c].Store(false)
 	r.open[c] = &rendition{encoder: e, shape: s}
 	if c == link.H264 {
-		name := e.Name()
-		r.name.Store(&name)
+		r.started(e.Name())
 	}
 	return nil
 }
