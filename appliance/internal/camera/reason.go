@@ -29,8 +29,8 @@ func reasonNoPicture(d time.Duration) string {
 
 func reasonCrashing(times int, stderr []string) string {
 	s := fmt.Sprintf("the media worker died %d times in a row and is started only now and then", times)
-	if n := len(stderr); n > 0 {
-		return s + "; it last said: " + stderr[n-1]
+	if last := link.LastWord(stderr); last != "" {
+		return s + "; it last said: " + last
 	}
 	return s + "; the log may say more"
 }

@@ -9,11 +9,17 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 )
 
 const (
 	tailLines   = 20
 	tailLineLen = 400 // bytes kept of a line
+	// dumpLines is how many lines of a crash's dump are kept. It begins with the
+	// reason and the faulting stack, and ends, after hundreds of lines, with
+	// registers: these must not push out the former, nor what came before.
+	dumpLines = 12
 	// readLineLen is how much of a line is looked at: secrets are taken out
 	// before it is cut, lest a cut through one hides it from the redaction.
 	readLineLen = 4 << 10
@@ -32,6 +38,7 @@ type tail struct {
 	mu    sync.Mutex
 	lines []string // ring
 	next  int
+	dump  int // lines of a crash's dump so far
 	count uint64
 }
 
@@ -84,6 +91,11 @@ func (t *tail) add(text string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.count++
+	if t.dump > 0 || link.CrashLine(text) {
+		if t.dump++; t.dump > dumpLines {
+			return
+		}
+	}
 	if len(t.lines) < tailLines {
 		t.lines = append(t.lines, text)
 		return

@@ -2,6 +2,7 @@ package link
 
 import (
 	"errors"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -29,10 +30,35 @@ type Exit struct {
 	Signal syscall.Signal
 	// Fault is what the worker said of its reason, nil if it said nothing.
 	Fault *Fault
-	// Stderr is the last lines that it wrote, oldest first, shortened;
-	// StderrLines counts all of them.
+	// Stderr is the last lines that it wrote, oldest first, shortened; of a
+	// crash's dump the beginning. StderrLines counts all of them.
 	Stderr      []string
 	StderrLines uint64
 	// Runtime is from the start of the process to its end.
 	Runtime time.Duration
+}
+
+// CrashLine tells whether a line begins the dump that Go's runtime writes when
+// the process crashes, be it in Go or in a C library.
+func CrashLine(s string) bool {
+	for _, begin := range [...]string{"SIG", "fatal error: ", "panic: "} {
+		if strings.HasPrefix(s, begin) && strings.Contains(s, ": ") {
+			return true
+		}
+	}
+	return false
+}
+
+// LastWord is the line of an Exit's Stderr that tells the most: the beginning of
+// a crash's dump, else the last one; empty if there is none.
+func LastWord(stderr []string) string {
+	for _, s := range stderr {
+		if CrashLine(s) {
+			return s
+		}
+	}
+	if n := len(stderr); n > 0 {
+		return stderr[n-1]
+	}
+	return ""
 }
