@@ -46,3 +46,12 @@ func Alive(pid int) bool {
 	i := bytes.LastIndexByte(stat, ')')
 	return i > 0 && len(stat) > i+2 && stat[i+2] != 'Z' && stat[i+2] != 'X'
 }
+
+// commandLine of a process, as everybody on the machine sees it.
+func commandLine(pid int) string {
+	cmd, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	if err != nil {
+		return ""
+	}
+	return string(bytes.ReplaceAll(cmd, []byte{0}, []byte{' '}))
+}
