@@ -119,7 +119,7 @@ func classifyRTSP(name string, m message, text string) *Error {
 	case m.domain == domainResource && m.code == resourceNotFound, has("(404)"):
 		return fail(NotFound, "%s: the camera has no such stream: check the path", name)
 	case m.domain == domainResource, m.domain == domainStream && m.source == "src":
-		return fail(Unreachable, "%s: no connection to the camera: %s", name, strings.ToLower(plan.Redact(text)))
+		return fail(Unreachable, "%s: no connection to the camera: %s", name, strings.ToLower(plan.RedactText(text)))
 	}
 	return nil
 }

@@ -55,26 +55,6 @@ func Kind(raw string) string {
 	return File
 }
 
-// Redact returns the URL without its credentials, for logs and errors. Query
-// strings of network addresses go too: cameras take passwords there.
-func Redact(raw string) string {
-	i := strings.Index(raw, "://")
-	if i < 0 || strings.HasPrefix(strings.ToLower(raw), "file:") {
-		return raw
-	}
-	scheme, rest := raw[:i+3], raw[i+3:]
-	tail := ""
-	if j := strings.IndexAny(rest, "?#"); j >= 0 {
-		rest, tail = rest[:j], "?…"
-	}
-	// The last @ before the path ends the credentials; a password that was not
-	// escaped may hold a slash or an @ itself, so look at the whole rest.
-	if j := strings.LastIndexByte(rest, '@'); j >= 0 {
-		rest = rest[j+1:]
-	}
-	return scheme + rest + tail
-}
-
 // Input is how a source is opened: a pipeline that ends in an appsink named
 // "units", from which encoded access units or raw frames are pulled.
 type Input struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/watchpost/watchpost/appliance/internal/live"
 	"github.com/watchpost/watchpost/appliance/internal/worker"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
+	"github.com/watchpost/watchpost/gst/plan"
 )
 
 // bridge joins a camera and its stream, which know nothing of each other: units
@@ -53,7 +54,7 @@ func (p Program) newCameras(cfg *config.Config, spawner *worker.Spawner, server 
 		cam, err := camera.New(camera.Deps{
 			Spawn: p.spawn(cfg, c, spawner, have), Output: b, Log: p.Log, Loop: meter.Loop("camera " + c.ID),
 		}, camera.Config{
-			ID: c.ID, Name: c.Title(), Start: startOf(c), StallAfter: c.StallAfter, Redact: config.Redact,
+			ID: c.ID, Name: c.Title(), Start: startOf(c), StallAfter: c.StallAfter, Redact: plan.Redact,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("camera %s: %w", c.ID, err)

@@ -23,6 +23,7 @@ import (
 	"github.com/watchpost/watchpost/appliance/internal/live"
 	"github.com/watchpost/watchpost/appliance/internal/web"
 	"github.com/watchpost/watchpost/appliance/internal/worker"
+	"github.com/watchpost/watchpost/gst/plan"
 	"github.com/watchpost/watchpost/hw"
 )
 
@@ -235,7 +236,7 @@ func (b *box) greet() {
 	}
 	fmt.Printf("Watchpost %s: %s\n", b.p.Version, url)
 	for _, c := range b.cfg.Cameras {
-		fmt.Printf("  %-20s %s\n", c.ID, config.Redact(c.Source))
+		fmt.Printf("  %-20s %s\n", c.ID, plan.Redact(c.Source))
 	}
 	if !b.cfg.Loopback() {
 		path, _ := b.cfg.PasswordFile()

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/watchpost/watchpost/gst/plan"
 )
 
 // Errors is everything that is wrong with a configuration, in the order of the
@@ -88,7 +90,7 @@ func (e *Errors) add(path, message, suggestion string) {
 // without what looks like credentials.
 func quote(s string) string {
 	if strings.ContainsAny(s, "@") || strings.Contains(s, "://") {
-		s = Redact(s)
+		s = plan.Redact(s)
 	}
 	const limit = 60
 	if utf8.RuneCountInString(s) > limit {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/watchpost/watchpost/gst/plan"
 )
 
 // FuzzParse: whatever the bytes, Parse neither panics nor returns anything but
@@ -81,7 +83,7 @@ func FuzzSource(f *testing.F) {
 			}
 		}
 		secret := "rtsp://user:S3CRET" + source + "@host/s"
-		if got := Redact(secret); strings.Contains(got, "S3CRET") {
+		if got := plan.Redact(secret); strings.Contains(got, "S3CRET") {
 			t.Fatalf("%q: %s", secret, got)
 		}
 		if problem, suggestion := problemOf(secret); strings.Contains(problem+suggestion, "S3CRET") {

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/watchpost/watchpost/gst/plan"
 )
 
 // Kind tells the kinds of sources apart.
@@ -50,36 +52,6 @@ func KindOf(source string) Kind {
 	return KindFile
 }
 
-// Redact returns a source fit for logs: of a URL only the scheme, the host and
-// the path are left, since cameras take passwords in queries, too. A path that
-// looks like a query (user=admin&password=…) is hidden with it.
-func Redact(source string) string {
-	scheme, rest, ok := strings.Cut(source, "://")
-	if !ok {
-		// A scheme that was forgotten: admin:secret@camera/stream.
-		if at := strings.LastIndexByte(source, '@'); at >= 0 {
-			return "***@" + hideQuery(source[at+1:])
-		}
-		return source
-	}
-	// A password may hold / ? and #, unescaped: only the last @ ends it.
-	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-		return scheme + "://***@" + hideQuery(rest[at+1:])
-	}
-	return scheme + "://" + hideQuery(rest)
-}
-
-func hideQuery(s string) string {
-	cut := strings.IndexAny(s, "?#;&=")
-	if cut < 0 {
-		return s
-	}
-	if slash := strings.LastIndexByte(s[:cut], '/'); s[cut] != '?' && slash >= 0 {
-		cut = slash + 1
-	}
-	return s[:cut] + "***"
-}
-
 // problemOf says what is wrong with a source, quoting nothing secret of it.
 func problemOf(source string) (problem, suggestion string) {
 	switch KindOf(source) {
@@ -108,14 +80,14 @@ func problemOf(source string) (problem, suggestion string) {
 		const kinds = "a source is rtsp://…, a file's path, /dev/videoN, test:PATTERN or demo:"
 		switch {
 		case strings.EqualFold(scheme, "file"):
-			return "file:// is not a source", "write the path itself: " + strconv.Quote(Redact(rest))
+			return "file:// is not a source", "write the path itself: " + strconv.Quote(plan.Redact(rest))
 		case nearest(strings.ToLower(scheme), []string{"rtsp"}) != "":
 			return quote(scheme+"://") + " is not a kind of source", didYouMean("rtsp://")
 		}
 		return quote(scheme+"://") + " is not a kind of source", kinds
 	case KindFile:
 		if rest, ok := strings.CutPrefix(source, "rtsp:"); ok {
-			return "an rtsp source begins with rtsp://", "write " + strconv.Quote("rtsp://"+strings.TrimPrefix(Redact("x://"+strings.TrimLeft(rest, "/")), "x://"))
+			return "an rtsp source begins with rtsp://", "write " + strconv.Quote("rtsp://"+strings.TrimPrefix(plan.Redact("x://"+strings.TrimLeft(rest, "/")), "x://"))
 		}
 		if source == "demo" || source == "test" {
 			return quote(source) + " would be a file of that name", "write " + strconv.Quote(source+":") + " for the scene that the box draws, or " + strconv.Quote("./"+source) + " for the file"
@@ -124,7 +96,7 @@ func problemOf(source string) (problem, suggestion string) {
 			return quote(source) + " is not a camera's device", "the devices of cameras are /dev/video0, /dev/video1, …"
 		}
 		if strings.HasSuffix(source, "/") {
-			return quote(Redact(source)) + " is a folder", "name a video file"
+			return quote(plan.Redact(source)) + " is a folder", "name a video file"
 		}
 	}
 	return "", ""
@@ -185,7 +157,7 @@ func titleFor(source string) string {
 	case KindPattern:
 		return strings.TrimSuffix("test "+strings.TrimPrefix(source, "test:"), " ")
 	case KindRTSP, KindUnknown:
-		_, rest, _ := strings.Cut(Redact(source), "://")
+		_, rest, _ := strings.Cut(plan.Redact(source), "://")
 		rest = strings.TrimSuffix(strings.TrimPrefix(rest, "***@"), "***")
 		rest = strings.Trim(rest, "/")
 		host, tail, found := strings.Cut(rest, "/")
@@ -199,7 +171,7 @@ func titleFor(source string) string {
 	case KindDevice:
 		return path.Base(source)
 	}
-	base := path.Base(Redact(source))
+	base := path.Base(plan.Redact(source))
 	if ext := path.Ext(base); ext != base {
 		base = strings.TrimSuffix(base, ext)
 	}

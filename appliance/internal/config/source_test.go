@@ -3,6 +3,8 @@ package config
 import (
 	"strings"
 	"testing"
+
+	"github.com/watchpost/watchpost/gst/plan"
 )
 
 func TestKindOf(t *testing.T) {
@@ -32,7 +34,7 @@ func TestRedactLeavesNoSecret(t *testing.T) {
 		"test:smpte":                                              "test:smpte",
 		"rtsp://h/a;pw=hunter2":                                   "rtsp://h/***",
 	} {
-		got := Redact(source)
+		got := plan.Redact(source)
 		if got != want {
 			t.Errorf("%s: %s, want %s", source, got, want)
 		}
