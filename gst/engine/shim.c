@@ -679,6 +679,9 @@ void wp_raw_caps(void *src, wp_frame *f, int fps_n, int fps_d) {
   GstVideoInfo info = f->vf.info;
   info.fps_n = fps_n;
   info.fps_d = fps_d;
+  // Frames come from caps without a rate, which count as variable: that would
+  // put 0/1 into these, and encoders, parsers and muxers would guess.
+  GST_VIDEO_INFO_FLAG_UNSET(&info, GST_VIDEO_FLAG_VARIABLE_FPS);
   GstCaps *caps = gst_video_info_to_caps(&info);
   gst_app_src_set_caps(GST_APP_SRC(src), caps);
   gst_caps_unref(caps);
