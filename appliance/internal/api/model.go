@@ -118,13 +118,12 @@ type Hardware struct {
 
 // Element is one candidate for decoding or encoding.
 type Element struct {
-	Codec   string  `json:"codec" example:"h264"`
-	Element string  `json:"element" example:"v4l2slh264dec"`
-	Kind    string  `json:"kind,omitempty" doc:"How it works" example:"V4L2 stateless"`
-	Proven  bool    `json:"proven" doc:"It did a small clip rightly"`
-	Chosen  bool    `json:"chosen" doc:"It is the one in use for this codec"`
-	Reason  string  `json:"reason,omitempty" doc:"Why it was refused"`
-	FPS     float64 `json:"fps,omitempty" doc:"Frames a second while it was proven"`
+	Codec   string `json:"codec" example:"h264"`
+	Element string `json:"element" example:"v4l2slh264dec"`
+	Kind    string `json:"kind,omitempty" doc:"How it works" example:"V4L2 stateless"`
+	Proven  bool   `json:"proven" doc:"It did a small clip rightly"`
+	Chosen  bool   `json:"chosen" doc:"It is the one in use for this codec"`
+	Reason  string `json:"reason,omitempty" doc:"Why it was refused"`
 }
 
 // Accelerator is one execution provider of the model runtime.

@@ -82,9 +82,6 @@ func (h *hardware) view(context.Context) (api.Hardware, error) {
 	var v api.Hardware
 	for _, e := range r.Elements {
 		x := api.Element{Codec: e.Codec, Element: e.Element, Kind: string(e.Kind), Proven: e.Proven, Chosen: e.Chosen, Reason: e.Reason}
-		if e.Took > 0 {
-			x.FPS = float64(e.Frames) / e.Took.Seconds()
-		}
 		if e.Role == hw.Decode {
 			v.Decoders = append(v.Decoders, x)
 		} else {

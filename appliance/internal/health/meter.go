@@ -218,32 +218,44 @@ func (m *Meter) report(ctx context.Context) {
 			return
 		case <-m.wake:
 		}
-		for _, l := range m.untold() {
-			m.reportLoop(l)
-		}
+		m.reportAll()
 		next.Reset(reportEvery)
 	}
 }
 
-func (m *Meter) reportLoop(l *Loop) {
-	attrs := []any{"loop", l.name}
+// reportAll says of the whole process once how late it was, as its own loop
+// met it, and of the other loops what goes beyond that: on a machine without a
+// free processor every loop is late by the same.
+func (m *Meter) reportAll() {
+	whole := time.Duration(m.runtime.unsaidDelay.Load())
+	m.reportLoop(m.runtime, "control process held up", 0)
+	for _, l := range m.untold() {
+		if l != m.runtime {
+			m.reportLoop(l, "control loop stalled", whole)
+		}
+	}
+}
+
+// reportLoop logs what the loop has yet to tell, where it exceeds excused by
+// more than the threshold.
+func (m *Meter) reportLoop(l *Loop, message string, excused time.Duration) {
+	var attrs []any
+	tell := func(key string, d time.Duration) {
+		if d > excused+m.cfg.Warn {
+			attrs = append(attrs, key, d)
+		}
+	}
 	times := l.unsaid.Swap(0)
+	tell("late", time.Duration(l.unsaidDelay.Swap(0)))
+	tell("callback", time.Duration(l.unsaidCall.Swap(0)))
+	tell("held_up_for", l.held(m.now()))
+	if len(attrs) == 0 {
+		return
+	}
 	if times > 0 {
 		attrs = append(attrs, "times", times)
 	}
-	if late := time.Duration(l.unsaidDelay.Swap(0)); late > 0 {
-		attrs = append(attrs, "late", late)
-	}
-	if took := time.Duration(l.unsaidCall.Swap(0)); took > 0 {
-		attrs = append(attrs, "callback", took)
-	}
-	held := l.held(m.now())
-	if held > m.cfg.Warn {
-		attrs = append(attrs, "held_up_for", held)
-	}
-	if len(attrs) > 2 {
-		m.log.Warn("control loop stalled", attrs...)
-	}
+	m.log.Warn(message, append([]any{"loop", l.name}, attrs...)...)
 }
 
 // Held is a loop that makes no progress, and for how long.

@@ -22,7 +22,7 @@ type detector interface {
 }
 
 // analysis is the model's side of the road: gate, scale, detect, track. One
-// goroutine calls frame; limit may be called from any.
+// goroutine calls frame; the meters may be read from any.
 type analysis struct {
 	detector detector // nil: the motion analyser alone
 	gate     bool
@@ -32,11 +32,14 @@ type analysis struct {
 	log      *slog.Logger
 
 	spent  meanTime // time in frame, for the frames that were inferred
-	failed int      // failures in a row
+	busy   stint
+	failed int // failures in a row
 }
 
 // frame analyses one frame and updates the tracker.
 func (a *analysis) frame(f *engine.Frame, pts time.Duration) (fate, error) {
+	a.busy.begin()
+	defer a.busy.end()
 	began := time.Now()
 	var moved motion.Result
 	if a.motion != nil {

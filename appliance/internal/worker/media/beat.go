@@ -3,6 +3,7 @@ package media
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"strconv"
 	"time"
@@ -23,12 +24,41 @@ func (w *worker) beat(ctx context.Context, cancel context.CancelCauseFunc) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := w.sendBeat(); err != nil {
+			if stage := w.stuck(); stage != "" {
+				// A process in which it beats on its own is no sign of life: the
+				// supervisor kills what is silent, and starts another.
+				w.log.Error("a stage hangs", "stage", stage, "for", stuckAfter)
+				return
+			}
+			err := w.sendBeat()
+			switch {
+			case errors.Is(err, link.ErrProtocol):
+				w.log.Error("a beat was not sent", "error", err) // a fault of ours; the link is sound
+			case err != nil:
 				cancel(errAlone)
 				return
 			}
 		}
 	}
+}
+
+// stuckAfter is how long a live stage may be at one frame: far longer than any
+// model or encoder takes, a driver that hangs excepted.
+const stuckAfter = 10 * time.Second
+
+// stuck names the live stage that hangs, if one does. A file's may wait: its
+// encoder finishes a long recording in one go.
+func (w *worker) stuck() string {
+	if w.start.Mode == "file" {
+		return ""
+	}
+	if a := w.analysis.Load(); a != nil && a.busy.lasting() > stuckAfter {
+		return "analysis"
+	}
+	if p := w.stage.Load(); p != nil && p.busy.lasting() > stuckAfter {
+		return "encoder"
+	}
+	return ""
 }
 
 func (w *worker) sendBeat() error {

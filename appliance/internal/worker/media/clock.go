@@ -1,6 +1,7 @@
 package media
 
 import (
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,21 @@ func monotonic() int64 {
 	// The clock exists on every Linux; there is no failure to handle.
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
 	return ts.Nano()
+}
+
+// stint is for how long a stage has been at the frame that it has in hand.
+type stint struct{ since atomic.Int64 }
+
+func (s *stint) begin() { s.since.Store(monotonic()) }
+func (s *stint) end()   { s.since.Store(0) }
+
+// lasting is 0 while the stage waits for work.
+func (s *stint) lasting() time.Duration {
+	since := s.since.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Duration(monotonic() - since)
 }
 
 // timeline turns a source's timestamps into this run's: they start at the

@@ -18,9 +18,10 @@ type job struct {
 	captured int64         // CLOCK_MONOTONIC, ns
 	pass     fate          // not inferred: the analysis only passes the frame on (files)
 	analysed chan struct{} // closed once the analysis is through with the frame
-	// tracks are those at this frame, set before analysed is closed; nil where
-	// the frame did not go through the analysis.
-	tracks []vision.Track
+	// tracks are those at this frame, if tracked: if it went through the analysis.
+	// Both are set before analysed is closed.
+	tracks  []vision.Track
+	tracked bool
 }
 
 func (j *job) isAnalysed() bool {

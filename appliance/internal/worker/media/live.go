@@ -26,7 +26,9 @@ func (w *worker) slateRoad(ctx context.Context) error {
 		return err
 	}
 	stage := w.pictureStage(artist, newQueue(1, true), func(time.Duration) []vision.Track { return nil })
-	stage.run(ctx)
+	if err := stage.run(ctx); err != nil {
+		w.log.Warn("an encoder did not end well", "error", err)
+	}
 	return context.Cause(ctx)
 }
 
@@ -60,9 +62,10 @@ func (w *worker) liveRoad(ctx context.Context) error {
 		line:     timeline{begun: w.begun, live: true},
 		log:      w.log,
 		onInfo:   w.playing,
-		onAnalysed: func(j *job, width, height int, tracks []vision.Track) {
+		onAnalysed: func(j *job, width, height int, tracks []vision.Track) error {
 			// A lost report means a closed link; the link's reader ends the worker.
 			_ = w.conn.Send(link.KindDetections, detections(j, width, height, tracks))
+			return nil
 		},
 		onWarning: w.decodeWarning,
 	}
@@ -71,7 +74,7 @@ func (w *worker) liveRoad(ctx context.Context) error {
 
 func (w *worker) pictureStage(artist *draw.Artist, q *queue, tracks func(time.Duration) []vision.Track) *pictureStage {
 	var reports repeats
-	return &pictureStage{
+	p := &pictureStage{
 		queue: q, out: w.out, artist: artist, tracks: tracks, ledger: &w.ledger, log: w.log,
 		slate: newSlate(w.title(), w.start.Slate, w.start.Since, artist),
 		rate:  &w.rate,
@@ -82,6 +85,8 @@ func (w *worker) pictureStage(artist *draw.Artist, q *queue, tracks func(time.Du
 			}
 		},
 	}
+	w.stage.Store(p)
+	return p
 }
 
 // reader is what plays this worker's source.

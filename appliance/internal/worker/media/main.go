@@ -64,6 +64,7 @@ type worker struct {
 	rate     rateMeter
 	out      *renditions
 	analysis atomic.Pointer[analysis]
+	stage    atomic.Pointer[pictureStage]
 	results  atomic.Pointer[results]
 
 	mu     sync.Mutex
@@ -98,7 +99,7 @@ func (w *worker) run(ctx context.Context) error {
 	switch {
 	case errors.Is(cause, errAlone):
 		return errAlone
-	case errors.Is(cause, errStopped), err == nil:
+	case cause != nil, err == nil: // stopped, by a command or by a signal, or done
 		stopBeats()
 		wg.Wait()
 		w.sendBeat()

@@ -71,9 +71,11 @@ func (w *worker) newModelAnalysis() (*analysis, error) {
 	return a, nil
 }
 
-// weakest is the score from which a detection may continue a track.
+// weakest is the score from which a detection may continue a track. Half of
+// what is needed to start one: lower scores carry tracks on that a user, who set
+// the threshold, takes for mistakes.
 func weakest(threshold float32) float32 {
-	return min(max(threshold/4, 0.05), threshold)
+	return min(max(threshold/2, 0.05), threshold)
 }
 
 // modelThreads is how many threads the model gets where nobody says: half of

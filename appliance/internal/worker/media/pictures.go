@@ -29,6 +29,7 @@ type renditions struct {
 	wanted  [maxCodec + 1]atomic.Bool
 	refresh [maxCodec + 1]atomic.Bool
 	open    [maxCodec + 1]*rendition
+	down    [maxCodec + 1]failure
 	started func(element string) // the H.264 encoder's element is known
 	spent   meanTime
 }
@@ -39,6 +40,16 @@ type rendition struct {
 	encoder *engine.Encoder
 	shape   shape
 }
+
+// failure is why there is no encoder, until it is tried again.
+type failure struct {
+	err   error
+	until time.Time
+}
+
+// encoderPause is the least time between two attempts at a live encoder: one
+// that fails at every frame would take the processor from the analysis.
+const encoderPause = time.Second
 
 // shape is all that an encoder cannot change while it runs.
 type shape struct {
@@ -62,37 +73,61 @@ func (r *renditions) keyframe(c link.Codec) {
 	}
 }
 
-// push hands a drawn frame to every wanted rendition. It takes over f.
+// push hands a drawn frame to every wanted rendition. It takes over f. A live
+// encoder that fails is closed and, after a pause, replaced by a new one; until
+// then the error is that of the failure.
 func (r *renditions) push(f *engine.Frame, s shape) error {
 	defer f.Release()
 	var errs []error
 	for c := link.H264; c <= maxCodec; c++ {
-		wanted := r.wanted[c].Load() || r.path != "" && c == link.H264
+		wanted := r.wanted[c].Load()
+		if r.path != "" {
+			wanted = c == link.H264
+		}
 		// A file's encoder scales pictures of another size itself.
 		if old := r.open[c]; old != nil && (!wanted || old.shape != s && r.path == "") {
-			r.open[c] = nil
-			if err := old.encoder.Close(); err != nil {
-				r.log.Warn("encoder did not close cleanly", "codec", codecName(c), "error", err)
-			}
+			r.shut(c)
 		}
-		if !wanted {
-			continue
-		}
-		if r.open[c] == nil {
-			if err := r.start(c, s); err != nil {
-				errs = append(errs, err)
-				continue
-			}
-		}
-		if r.refresh[c].Swap(false) {
-			r.open[c].encoder.Keyframe()
-		}
-		f.Retain()
-		if err := r.open[c].encoder.Push(f); err != nil {
-			errs = append(errs, fmt.Errorf("encode %s: %w", codecName(c), err))
+		if wanted {
+			errs = append(errs, r.encode(c, f, s))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// encode hands a frame, which stays the caller's, to one rendition.
+func (r *renditions) encode(c link.Codec, f *engine.Frame, s shape) error {
+	if r.open[c] == nil {
+		if d := r.down[c]; d.err != nil && time.Now().Before(d.until) {
+			return d.err
+		}
+		if err := r.start(c, s); err != nil {
+			return r.broke(c, err)
+		}
+	}
+	if r.refresh[c].Swap(false) {
+		r.open[c].encoder.Keyframe()
+	}
+	f.Retain()
+	if err := r.open[c].encoder.Push(f); err != nil {
+		r.shut(c)
+		return r.broke(c, fmt.Errorf("encode %s: %w", codecName(c), err))
+	}
+	r.down[c] = failure{}
+	return nil
+}
+
+func (r *renditions) broke(c link.Codec, err error) error {
+	r.down[c] = failure{err, time.Now().Add(encoderPause)}
+	return err
+}
+
+// shut closes one rendition's encoder.
+func (r *renditions) shut(c link.Codec) {
+	if err := r.open[c].encoder.Close(); err != nil {
+		r.log.Warn("encoder did not close cleanly", "codec", codecName(c), "error", err)
+	}
+	r.open[c] = nil
 }
 
 func (r *renditions) start(c link.Codec, s shape) error {
@@ -129,8 +164,7 @@ func (r *renditions) start(c link.Codec, s shape) error {
 func (r *renditions) idle() {
 	for c, o := range r.open {
 		if o != nil && r.path == "" && !r.wanted[c].Load() {
-			_ = o.encoder.Close()
-			r.open[c] = nil
+			r.shut(link.Codec(c))
 		}
 	}
 }
@@ -183,8 +217,9 @@ type pictureStage struct {
 	ledger  *ledger
 	log     *slog.Logger
 	slate   *slate
-	patient bool // wait for each frame's own analysis, however long
+	patient bool // a file's: wait for each frame's own analysis, however long
 	onError func(error)
+	busy    stint
 	rate    *rateMeter
 	begun   time.Time // zero of this run's time
 }
@@ -194,11 +229,13 @@ type pictureStage struct {
 // goes to drawing and sending. A slower model's boxes are moved by the tracker.
 const patience = 0.75
 
-// run ends when the queue is closed (files) or the context is done (live).
-func (p *pictureStage) run(ctx context.Context) {
+// run ends when the queue is closed (files), when ctx is done (live), or with
+// the first picture of a file that cannot be written, which is its error: a
+// recording with a hole is none.
+func (p *pictureStage) run(ctx context.Context) (err error) {
 	defer func() {
-		if err := p.out.close(); err != nil {
-			p.onError(err)
+		if cerr := p.out.close(); err == nil {
+			err = cerr
 		}
 	}()
 	tick := time.NewTicker(slateInterval)
@@ -206,46 +243,55 @@ func (p *pictureStage) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case j, ok := <-p.queue.jobs:
 			if !ok {
-				return
+				return nil
 			}
-			p.show(ctx, j)
+			err := p.attend(func() error { return p.show(ctx, j) })
+			switch {
+			case err == nil:
+				p.ledger.pictureSent()
+				continue
+			case p.patient:
+				return err
+			}
+			p.ledger.pictureLate()
+			p.onError(err)
 		case <-tick.C:
 			p.out.idle()
 			if p.slate.due(time.Now()) && p.out.any() {
-				p.showSlate()
+				if err := p.attend(p.showSlate); err != nil {
+					p.onError(err)
+				}
 			}
 		}
 	}
 }
 
-func (p *pictureStage) show(ctx context.Context, j *job) {
-	p.slate.pictureShown(time.Now(), j.frame.Width, j.frame.Height)
+// attend does one picture's work within sight of the sign of life.
+func (p *pictureStage) attend(work func() error) error {
+	p.busy.begin()
+	defer p.busy.end()
+	return work()
+}
+
+func (p *pictureStage) show(ctx context.Context, j *job) error {
 	p.await(ctx, j)
 	var tracks []vision.Track
-	if j.isAnalysed() && j.tracks != nil {
+	if j.isAnalysed() && j.tracked {
 		tracks = j.tracks
 	} else {
 		tracks = p.tracks(j.pts)
 	}
 	f, err := exclusive(j.frame)
 	if err != nil {
-		p.ledger.pictureLate()
-		p.onError(fmt.Errorf("draw on a frame: %w", err))
-		return
+		return fmt.Errorf("draw on a frame: %w", err)
 	}
 	pic := picture(f)
 	p.artist.Tracks(&pic, tracks)
 	f.PTS, f.Captured = j.pts, j.captured
-	s := shape{width: f.Width, height: f.Height, fps: p.rate.nominal()}
-	if err := p.out.push(f, s); err != nil {
-		p.ledger.pictureLate()
-		p.onError(err)
-		return
-	}
-	p.ledger.pictureSent()
+	return p.out.push(f, shape{width: f.Width, height: f.Height, fps: p.rate.nominal()})
 }
 
 // await waits for the analysis of the picture's own frame: always for a file,
@@ -275,15 +321,11 @@ func (p *pictureStage) await(ctx context.Context, j *job) {
 	}
 }
 
-func (p *pictureStage) showSlate() {
+func (p *pictureStage) showSlate() error {
 	f, err := p.slate.frame()
 	if err != nil {
-		p.onError(err)
-		return
+		return err
 	}
 	f.PTS = time.Since(p.begun)
-	s := shape{width: f.Width, height: f.Height, fps: slateFPS, slate: true}
-	if err := p.out.push(f, s); err != nil {
-		p.onError(err)
-	}
+	return p.out.push(f, shape{width: f.Width, height: f.Height, fps: slateFPS, slate: true})
 }

@@ -36,15 +36,17 @@ type road struct {
 
 	// onInfo and onAnalysed are called in order, from one goroutine each.
 	onInfo     func(engine.Info)
-	onAnalysed func(j *job, w, h int, tracks []vision.Track)
+	onAnalysed func(j *job, w, h int, tracks []vision.Track) error
 	onWarning  func(string)
 
 	position atomic.Int64 // PTS of the newest decoded frame
 	duration atomic.Int64 // of the file; 0: unknown
+
+	failure error // of the last frame that could not be analysed; for after run
 }
 
-// run plays the source to its end. It returns the source's error; the error of
-// an analysis that cannot go on ends the source.
+// run plays the source to its end. It returns the source's error, or that of a
+// stage that could not go on, which ends the source.
 func (r *road) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -53,7 +55,15 @@ func (r *road) run(ctx context.Context) error {
 	pictures, stopPictures := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPictures()
 	if r.stage != nil {
-		wg.Go(func() { r.stage.run(pictures) })
+		wg.Go(func() {
+			if err := r.stage.run(pictures); err != nil {
+				if r.live {
+					r.stage.onError(err)
+					return
+				}
+				cancel(link.Fault{Kind: link.FaultOutput, Message: oneLine(fmt.Sprintf("write %s: %v", annotatedName, err))})
+			}
+		})
 	}
 	err := r.read(ctx, r.source, engine.Handlers{
 		Info:    r.info,
@@ -99,6 +109,9 @@ func (r *road) enter(ctx context.Context, f *engine.Frame) {
 	r.rate.frame()
 	j := &job{frame: f, number: number, pts: r.line.at(f.PTS), captured: f.Captured, analysed: make(chan struct{})}
 	r.position.Store(int64(j.pts))
+	if r.stage != nil {
+		r.stage.slate.frameCame(time.Now(), f.Width, f.Height)
+	}
 	if r.picture != nil && r.stage.out.any() {
 		f.Retain()
 		defer func() {
@@ -146,14 +159,17 @@ func (r *road) analyseAll(ctx context.Context, fail func(error)) {
 		if how == inferred {
 			how, err = r.analysis.frame(j.frame, j.pts)
 		}
-		j.tracks = r.analysis.tracker.At(j.pts)
+		j.tracks, j.tracked = r.analysis.tracker.At(j.pts), true
 		if how == inferred {
-			r.onAnalysed(j, j.frame.Width, j.frame.Height, j.tracks)
+			if err := r.onAnalysed(j, j.frame.Width, j.frame.Height, j.tracks); err != nil {
+				fail(link.Fault{Kind: link.FaultOutput, Message: oneLine(err.Error())})
+			}
 		}
 		r.settle(j, how)
 		if err == nil {
 			continue
 		}
+		r.failure = err
 		r.log.Warn("a frame was not analysed", "frame", j.number, "error", err)
 		if r.analysis.failed >= tooManyFailures {
 			fail(link.Fault{Kind: link.FaultModel, Message: fmt.Sprintf(
@@ -162,13 +178,12 @@ func (r *road) analyseAll(ctx context.Context, fail func(error)) {
 	}
 }
 
-// rateMeter knows the source's rate: declared, or else measured.
+// rateMeter knows the rate that the source declares, and measures the real one.
 type rateMeter struct {
 	mu       sync.Mutex
 	declared float64
 	count    int
 	since    time.Time
-	measured float64
 }
 
 func (m *rateMeter) declare(fps float64) {
@@ -184,14 +199,14 @@ func (m *rateMeter) frame() {
 }
 
 // take returns the frames a second since the last call.
-func (m *rateMeter) take(now time.Time) float64 {
+func (m *rateMeter) take(now time.Time) (fps float64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if d := now.Sub(m.since).Seconds(); d > 0 && !m.since.IsZero() {
-		m.measured = float64(m.count) / d
+		fps = float64(m.count) / d
 	}
 	m.count, m.since = 0, now
-	return m.measured
+	return fps
 }
 
 // nominal is the rate to plan with, never zero.

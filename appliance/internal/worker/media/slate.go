@@ -48,8 +48,9 @@ func newSlate(name, reason string, since time.Time, artist *draw.Artist) *slate 
 	return s
 }
 
-// pictureShown puts the slate away.
-func (s *slate) pictureShown(now time.Time, width, height int) {
+// frameCame puts the slate away. Every frame of the source counts, watched or
+// not: who begins to watch shall not be told of a silence that there was not.
+func (s *slate) frameCame(now time.Time, width, height int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.since, s.from = now, now.Add(slateAfter)
@@ -61,13 +62,6 @@ func (s *slate) pictureShown(now time.Time, width, height int) {
 func (s *slate) never() {
 	s.mu.Lock()
 	s.disabled = true
-	s.mu.Unlock()
-}
-
-// explain sets the reason that the slate gives.
-func (s *slate) explain(reason string) {
-	s.mu.Lock()
-	s.reason = reason
 	s.mu.Unlock()
 }
 

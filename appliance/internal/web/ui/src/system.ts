@@ -74,8 +74,8 @@ function verdict(e: { proven: boolean; chosen?: boolean; reason?: string }): HTM
 function showHardware(hw: Hardware): HTMLElement[] {
   // What works goes first; the refused follow with their reasons.
   const rows = (list: CodecElement[]) =>
-    [...list].sort((a, b) => Number(b.proven) - Number(a.proven)).map((e) => [e.element, e.codec.toUpperCase(), e.kind ?? "", verdict(e), e.fps ? `${e.fps.toFixed(0)} fps` : "", e.reason ?? ""]);
-  const heads = ["Element", "Codec", "Kind", "Proof", "Speed", "Reason"];
+    [...list].sort((a, b) => Number(b.proven) - Number(a.proven)).map((e) => [e.element, e.codec.toUpperCase(), e.kind ?? "", verdict(e), e.reason ?? ""]);
+  const heads = ["Element", "Codec", "Kind", "Proof", "Reason"];
   return [
     table("Decoders", heads, rows(hw.decoders)),
     table("Encoders", heads, rows(hw.encoders)),

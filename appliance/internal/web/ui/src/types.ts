@@ -63,7 +63,6 @@ export interface CodecElement {
   proven: boolean;
   chosen: boolean;
   reason?: string;
-  fps?: number;
 }
 
 export interface Hardware {
