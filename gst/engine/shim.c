@@ -687,6 +687,28 @@ void wp_raw_caps(void *src, wp_frame *f, int fps_n, int fps_d) {
   gst_caps_unref(caps);
 }
 
+guint64 wp_src_level(void *src) { return gst_app_src_get_current_level_buffers(GST_APP_SRC(src)); }
+
+static GstPadProbeReturn pass_eos(GstPad *pad, GstPadProbeInfo *info, gpointer data) {
+  (void)data;
+  GstEvent *ev = GST_PAD_PROBE_INFO_EVENT(info);
+  if (GST_EVENT_TYPE(ev) != GST_EVENT_EOS) return GST_PAD_PROBE_OK;
+  GstElement *enc = gst_pad_get_parent_element(pad);
+  GstPad *src = enc ? gst_element_get_static_pad(enc, "src") : NULL;
+  if (src) {
+    gst_pad_push_event(src, gst_event_ref(ev));
+    gst_object_unref(src);
+  }
+  if (enc) gst_object_unref(enc);
+  return src ? GST_PAD_PROBE_DROP : GST_PAD_PROBE_OK;
+}
+
+void wp_pass_eos(void *enc) {
+  GstPad *pad = gst_element_get_static_pad(GST_ELEMENT(enc), "sink");
+  gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, pass_eos, NULL, NULL);
+  gst_object_unref(pad);
+}
+
 int wp_push_frame(void *src, wp_frame *f, int sole, gint64 pts, gint64 duration) {
   GstBuffer *b;
   if (sole) {
@@ -714,7 +736,8 @@ int wp_pull_packet(void *sink, guint64 timeout_ns, wp_packet *out) {
     return 0;
   }
   out->buf = gst_buffer_ref(buf);
-  out->pts = GST_BUFFER_PTS_IS_VALID(buf) ? (gint64)GST_BUFFER_PTS(buf) : WP_NONE;
+  // Not the bare timestamp: x264enc moves its segment to have room for DTS.
+  out->pts = running(gst_sample_get_segment(sample), GST_BUFFER_PTS(buf));
   out->keyframe = !GST_BUFFER_FLAG_IS_SET(buf, GST_BUFFER_FLAG_DELTA_UNIT);
   gst_sample_unref(sample);
   return 1;

@@ -73,6 +73,10 @@ void wp_src_caps(void *src, GstCaps *caps);
 int wp_push_unit(void *src, GstBuffer *buf, gint64 pts, gint64 dts, gint64 duration,
                  guint64 seq, gint64 captured);
 void wp_src_eos(void *src);
+guint64 wp_src_level(void *src); // buffers that wait in it
+// Has the end of stream pass by an encoder that holds nothing back and does not
+// know how to be drained.
+void wp_pass_eos(void *enc);
 
 // A frame: a buffer and its mapping.
 typedef struct {

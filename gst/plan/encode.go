@@ -63,7 +63,8 @@ func (e Encode) Defaulted() Encode {
 		// frames that follow faster differ less.
 		perFrame := float64(e.Width*e.Height) * 0.08
 		e.Bitrate = int(perFrame * 30 * min(1.6, max(0.4, 0.4+0.6*fps/30)))
-		e.Bitrate = max(200_000, min(e.Bitrate, 20_000_000))
+		// Small pictures have more detail to the pixel.
+		e.Bitrate = max(400_000, min(e.Bitrate, 20_000_000))
 	}
 	if e.Threads <= 0 {
 		e.Threads = 1
@@ -107,8 +108,9 @@ func Encoder(element string, e Encode) (Pipeline, error) {
 		set("max-bframes", "0")
 		set("target-usage", "7")
 	}
+	// The engine bounds what waits: a push that blocks in here could not be ended.
 	parts := []string{
-		fmt.Sprintf("appsrc name=in format=time block=true max-buffers=2 max-bytes=0 max-time=0 is-live=%t", e.Live),
+		fmt.Sprintf("appsrc name=in format=time max-buffers=0 max-bytes=0 max-time=0 is-live=%t", e.Live),
 		"videoconvert name=conv",
 		element + " name=enc",
 	}
