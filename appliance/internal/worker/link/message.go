@@ -11,7 +11,7 @@ const (
 	KindWant     Kind = 2 // Want: which renditions somebody watches
 	KindKeyframe Kind = 3 // Keyframe: the next picture of a rendition shall be one
 	KindThrottle Kind = 4 // Throttle: analyse at most so many frames a second
-	KindStop     Kind = 5 // Stop: finish what is in hand, say Done, exit
+	KindStop     Kind = 5 // Stop: finish what is in hand, say Done (not of half a file), exit
 )
 
 // Reports, from the worker to the control process.

@@ -2,7 +2,6 @@ package media
 
 import (
 	"fmt"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +28,9 @@ type analysis struct {
 	motion   *motion.Model
 	scaler   *engine.Scaler
 	tracker  *track.Tracker
-	log      *slog.Logger
+
+	modelFile string  // of the detector
+	threshold float32 // least score of its detections
 
 	spent  meanTime // time in frame, for the frames that were inferred
 	busy   stint

@@ -33,9 +33,14 @@ func (w *worker) fileRoad(ctx context.Context) error {
 	defer an.close()
 	w.analysis.Store(an)
 
-	var hash fileHash
+	var hash, modelHash fileHash
 	var hashing sync.WaitGroup
-	hashing.Go(func() { hash = hashFile(ctx, w.start.Source.URL) })
+	hashing.Go(func() {
+		hash = hashFile(ctx, w.start.Source.URL)
+		if an.modelFile != "" {
+			modelHash = hashFile(ctx, an.modelFile)
+		}
+	})
 	defer hashing.Wait()
 
 	r, err := w.fileParts(an, res)
@@ -50,23 +55,39 @@ func (w *worker) fileRoad(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	decoded := w.ledger.snapshot().Decoded
+	if err := w.verdict(err, res); err != nil {
+		return err
+	}
+	hashing.Wait()
+	if hash.err != nil {
+		return link.Fault{Kind: link.FaultDamaged, Message: fmt.Sprintf("the source could not be read again to be hashed: %v", hash.err)}
+	}
+	if modelHash.err != nil {
+		return link.Fault{Kind: link.FaultModel, Message: fmt.Sprintf("the model could not be read again to be hashed: %v", modelHash.err)}
+	}
+	return w.finish(res, hash, modelHash, time.Since(began))
+}
+
+// verdict tells whether what the road left is a result, and if not, why. err is
+// the road's.
+func (w *worker) verdict(err error, res *results) error {
+	l := w.ledger.snapshot()
 	if err != nil {
 		fault := faultOf(err)
-		if decoded == 0 || fault.Kind == link.FaultOutput || fault.Kind == link.FaultModel {
+		if l.Decoded == 0 || fault.Kind == link.FaultOutput || fault.Kind == link.FaultModel {
 			return fault
 		}
 		// What could be decoded stands; the summary says what was wrong.
 		res.warn("the file could not be read to its end: " + fault.Message)
 	}
-	if decoded == 0 {
+	switch {
+	case l.Decoded == 0:
 		return link.Fault{Kind: link.FaultDamaged, Message: "no frame could be decoded: the file is damaged or has no picture in it"}
+	case l.Inferred == 0 && l.Failed > 0:
+		return link.Fault{Kind: link.FaultModel, Message: oneLine(fmt.Sprintf(
+			"no frame could be analysed, the last because: %v", w.road.failure))}
 	}
-	hashing.Wait()
-	if hash.err != nil {
-		return link.Fault{Kind: link.FaultOutput, Message: fmt.Sprintf("hash the source: %v", hash.err)}
-	}
-	return w.finish(res, hash, time.Since(began))
+	return nil
 }
 
 // fileParts puts the road of a file together.
@@ -78,8 +99,8 @@ func (w *worker) fileParts(an *analysis, res *results) (*road, error) {
 			res.info(i)
 			w.playing(i)
 		},
-		onAnalysed: func(j *job, width, height int, tracks []vision.Track) {
-			res.add(detections(j, width, height, tracks))
+		onAnalysed: func(j *job, width, height int, tracks []vision.Track) error {
+			return res.add(detections(j, width, height, tracks))
 		},
 		onWarning: func(text string) {
 			w.decodeWarning(text)
@@ -98,13 +119,12 @@ func (w *worker) fileParts(an *analysis, res *results) (*road, error) {
 	r.stage = w.pictureStage(artist, r.picture, an.tracker.At)
 	r.stage.patient = true
 	r.stage.slate.never()
-	r.stage.onError = res.pictureFailed
 	return r, nil
 }
 
 // finish makes the results complete, in this order: each file synced under its
 // name, and the summary, which says that they are complete, last.
-func (w *worker) finish(res *results, hash fileHash, took time.Duration) error {
+func (w *worker) finish(res *results, hash, modelHash fileHash, took time.Duration) error {
 	l := w.ledger.snapshot()
 	if !l.Balanced() {
 		return fmt.Errorf("the frame ledger does not balance: %+v", l)
@@ -121,10 +141,13 @@ func (w *worker) finish(res *results, hash fileHash, took time.Duration) error {
 		},
 		Analyser: status.Analyser, Runtime: status.Runtime, Encoder: status.Encoder,
 		Settings: settings{
-			Threshold: w.start.Threshold, Classes: w.start.Classes, Gate: w.start.Gate, MaxFPS: w.start.MaxFPS,
+			Threshold: w.road.analysis.threshold, Classes: w.start.Classes, Gate: w.road.analysis.gate, MaxFPS: w.start.MaxFPS,
 		},
 		Ledger: ledgerSummary{Ledger: l, Balanced: true},
 		Timing: timing{Seconds: took.Seconds(), FPS: float64(l.Decoded) / took.Seconds()},
+	}
+	if modelHash.sum != "" {
+		s.Model = &modelSummary{Name: status.Analyser, SHA256: modelHash.sum}
 	}
 	if err := res.finish(s, !w.start.NoVideo); err != nil {
 		return link.Fault{Kind: link.FaultOutput, Message: err.Error()}

@@ -99,6 +99,8 @@ func (w *worker) run(ctx context.Context) error {
 	switch {
 	case errors.Is(cause, errAlone):
 		return errAlone
+	case cause != nil && err != nil && w.start.Mode == "file":
+		return cause // stopped half-way: nothing is done that anybody may rely on
 	case cause != nil, err == nil: // stopped, by a command or by a signal, or done
 		stopBeats()
 		wg.Wait()

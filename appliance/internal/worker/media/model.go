@@ -28,7 +28,7 @@ func (w *worker) newAnalysis() (*analysis, error) {
 			return nil, err
 		}
 		w.setStatus(func(s *link.Status) { s.Analyser = motionName })
-		return &analysis{motion: still, tracker: tracker, log: w.log}, nil
+		return &analysis{motion: still, tracker: tracker}, nil
 	}
 	a, err := w.newModelAnalysis()
 	if err != nil {
@@ -59,9 +59,12 @@ func (w *worker) newModelAnalysis() (*analysis, error) {
 	}
 	tracker, err := track.New(track.Config{High: high, Low: low})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, d.Close())
 	}
-	a := &analysis{detector: d, scaler: engine.NewScaler(), tracker: tracker, gate: w.start.Gate, log: w.log}
+	a := &analysis{
+		detector: d, scaler: engine.NewScaler(), tracker: tracker, gate: w.start.Gate,
+		modelFile: m.Path, threshold: high,
+	}
 	if a.gate {
 		if a.motion, err = motion.New(motion.Config{}); err != nil {
 			return nil, errors.Join(err, a.close())

@@ -38,7 +38,7 @@ type results struct {
 	file     *os.File
 	buf      *bufio.Writer
 	enc      *json.Encoder
-	err      error // the first failure to write
+	finished bool
 	warnings []string
 	repeated int
 	sizes    int // how often the stream's size was announced
@@ -77,7 +77,8 @@ type frameRecord struct {
 	Objects []link.Object `json:"objects"`
 }
 
-func (r *results) add(d link.Detections) {
+// add writes one frame's line.
+func (r *results) add(d link.Detections) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.objects += uint64(len(d.Objects))
@@ -93,13 +94,11 @@ func (r *results) add(d link.Detections) {
 			c.Tracks++
 		}
 	}
-	if r.err != nil {
-		return
-	}
 	err := r.enc.Encode(frameRecord{Frame: d.Frame, Seconds: d.PTS.Seconds(), Width: d.Width, Height: d.Height, Objects: d.Objects})
 	if err != nil {
-		r.err = fmt.Errorf("write %s: %w", detectionsName, err)
+		return fmt.Errorf("write %s: %w", detectionsName, err)
 	}
+	return nil
 }
 
 // info notes a stream that changes its size on the way.
@@ -124,15 +123,6 @@ func (r *results) warn(text string) {
 	r.warnings = append(r.warnings, text)
 }
 
-// pictureFailed keeps the first failure to write the annotated picture.
-func (r *results) pictureFailed(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.err == nil {
-		r.err = fmt.Errorf("write %s: %w", annotatedName, err)
-	}
-}
-
 func (r *results) listWarnings() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -143,18 +133,15 @@ func (r *results) listWarnings() []string {
 	return out
 }
 
-// finish syncs every file, gives it its name, and writes the summary.
+// finish syncs every file, gives it its name, and writes the summary. What it
+// leaves when it fails is abandon's.
 func (r *results) finish(s summary, video bool) error {
 	s.Warnings = r.listWarnings()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.err != nil {
-		return r.err
-	}
 	if err := errors.Join(r.buf.Flush(), r.file.Sync(), r.file.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", detectionsName, err)
 	}
-	r.file = nil
 	s.Classes, s.Objects = r.classes, r.objects
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -163,13 +150,28 @@ func (r *results) finish(s summary, video bool) error {
 	if err := writeSynced(filepath.Join(r.dir, summaryName+partSuffix), append(data, '\n')); err != nil {
 		return err
 	}
-	names := []string{detectionsName, summaryName}
+	names := []string{detectionsName}
 	if video {
 		if err := syncFile(filepath.Join(r.dir, annotatedName+partSuffix)); err != nil {
 			return err
 		}
-		names = []string{detectionsName, annotatedName, summaryName}
+		names = append(names, annotatedName)
+	} else if err := os.Remove(filepath.Join(r.dir, annotatedName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		// An older run's: the summary would vouch for it.
+		return fmt.Errorf("remove the older %s: %w", annotatedName, err)
 	}
+	if err := r.rename(names...); err != nil {
+		return err
+	}
+	if err := r.rename(summaryName); err != nil {
+		return err
+	}
+	r.finished = true
+	return nil
+}
+
+// rename gives finished files their names, for good once it returns.
+func (r *results) rename(names ...string) error {
 	for _, n := range names {
 		path := filepath.Join(r.dir, n)
 		if err := os.Rename(path+partSuffix, path); err != nil {
@@ -183,15 +185,26 @@ func (r *results) finish(s summary, video bool) error {
 func (r *results) abandon() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.file == nil {
+	if r.finished {
 		return
 	}
 	r.file.Close()
-	r.file = nil
-	for _, n := range []string{detectionsName, annotatedName, summaryName} {
-		_ = os.Remove(filepath.Join(r.dir, n+partSuffix))
-	}
+	_ = Discard(r.dir)
 }
+
+// Discard removes what an analysis that died has left in its results folder.
+func Discard(dir string) error {
+	var errs []error
+	for _, n := range Names() {
+		if err := os.Remove(filepath.Join(dir, n+partSuffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Names are the files of a results folder.
+func Names() []string { return []string{detectionsName, annotatedName, summaryName} }
 
 func writeSynced(path string, data []byte) error {
 	f, err := os.Create(path)

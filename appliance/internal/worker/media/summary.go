@@ -37,7 +37,8 @@ type modelSummary struct {
 }
 
 type settings struct {
-	Threshold float32  `json:"threshold"`
+	// Threshold is the one that was in force; left out: motion has none.
+	Threshold float32  `json:"threshold,omitempty"`
 	Classes   []string `json:"classes,omitempty"`
 	Gate      bool     `json:"motion_gate"`
 	MaxFPS    float64  `json:"max_fps"`
