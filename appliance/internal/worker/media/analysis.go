@@ -1,7 +1,9 @@
 package media
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"sync/atomic"
 	"time"
 
@@ -29,8 +31,9 @@ type analysis struct {
 	scaler   *engine.Scaler
 	tracker  *track.Tracker
 
-	modelFile string  // of the detector
-	threshold float32 // least score of its detections
+	runtime   io.Closer // of the detector, closed after it; may be nil
+	modelFile string    // of the detector
+	threshold float32   // least score of its detections
 
 	spent  meanTime // time in frame, for the frames that were inferred
 	busy   stint
@@ -83,10 +86,14 @@ func (a *analysis) close() error {
 	if a.scaler != nil {
 		a.scaler.Close()
 	}
-	if a.detector == nil {
-		return nil
+	var errs []error
+	if a.detector != nil {
+		errs = append(errs, a.detector.Close())
 	}
-	return a.detector.Close()
+	if a.runtime != nil {
+		errs = append(errs, a.runtime.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // limiter thins the frames that are analysed to a rate, in the source's own

@@ -93,7 +93,7 @@ func (w *worker) verdict(err error, res *results) error {
 // fileParts puts the road of a file together.
 func (w *worker) fileParts(an *analysis, res *results) (*road, error) {
 	r := &road{
-		source: w.planSource(), read: engine.Read, ledger: &w.ledger, limiter: &w.limiter,
+		source: w.planSource(), read: w.play, ledger: &w.ledger, limiter: &w.limiter,
 		analysis: an, analyse: newQueue(fileDepth, false), rate: &w.rate, log: w.log,
 		onInfo: func(i engine.Info) {
 			res.info(i)

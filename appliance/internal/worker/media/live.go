@@ -51,7 +51,7 @@ func (w *worker) liveRoad(ctx context.Context) error {
 	r := &road{
 		live:     true,
 		source:   w.planSource(),
-		read:     w.reader(),
+		read:     w.play,
 		ledger:   &w.ledger,
 		limiter:  &w.limiter,
 		analysis: an,
@@ -89,9 +89,9 @@ func (w *worker) pictureStage(artist *draw.Artist, q *queue, tracks func(time.Du
 	return p
 }
 
-// reader is what plays this worker's source.
-func (w *worker) reader() read {
-	if strings.HasPrefix(w.start.Source.URL, "demo:") {
+// reader is what plays a source.
+func reader(url string) read {
+	if strings.HasPrefix(url, "demo:") {
 		return readDemo
 	}
 	return engine.Read

@@ -47,7 +47,10 @@ func Run(ctx context.Context, conn *link.Conn, cfg Config, log *slog.Logger) err
 	if !ok {
 		return fmt.Errorf("the first command is %T, not a start", msg.Value)
 	}
-	w := &worker{conn: conn, cfg: cfg, start: start, log: log.With("camera", start.Camera), begun: time.Now()}
+	w := &worker{
+		conn: conn, cfg: cfg, start: start, play: reader(start.Source.URL),
+		log: log.With("camera", start.Camera), begun: time.Now(),
+	}
 	return w.run(ctx)
 }
 
@@ -56,6 +59,7 @@ type worker struct {
 	conn  *link.Conn
 	cfg   Config
 	start link.Start
+	play  read
 	log   *slog.Logger
 	begun time.Time // zero of this run's time
 

@@ -37,7 +37,7 @@ func (w *worker) newAnalysis() (*analysis, error) {
 	return a, nil
 }
 
-func (w *worker) newModelAnalysis() (*analysis, error) {
+func (w *worker) newModelAnalysis() (a *analysis, err error) {
 	m, err := model.Read(w.start.Model)
 	if err != nil {
 		return nil, err
@@ -46,28 +46,31 @@ func (w *worker) newModelAnalysis() (*analysis, error) {
 	if err != nil {
 		return nil, err
 	}
+	a = &analysis{runtime: rt, scaler: engine.NewScaler(), gate: w.start.Gate, modelFile: m.Path}
+	defer func() {
+		if err != nil {
+			a, err = nil, errors.Join(err, a.close())
+		}
+	}()
 	// The tracker needs the weak detections too: they continue tracks that
 	// nothing better continues (ByteTrack's second stage), but start none.
 	high := w.start.Threshold
 	if high == 0 {
 		high = m.Card.Threshold
 	}
+	a.threshold = high
 	low := weakest(high)
 	d, err := model.NewDetector(rt, m, model.Options{Threads: modelThreads(w.start.Threads), Threshold: low, Classes: w.start.Classes})
 	if err != nil {
-		return nil, err
+		return a, err
 	}
-	tracker, err := track.New(track.Config{High: high, Low: low})
-	if err != nil {
-		return nil, errors.Join(err, d.Close())
-	}
-	a := &analysis{
-		detector: d, scaler: engine.NewScaler(), tracker: tracker, gate: w.start.Gate,
-		modelFile: m.Path, threshold: high,
+	a.detector = d
+	if a.tracker, err = track.New(track.Config{High: high, Low: low}); err != nil {
+		return a, err
 	}
 	if a.gate {
 		if a.motion, err = motion.New(motion.Config{}); err != nil {
-			return nil, errors.Join(err, a.close())
+			return a, err
 		}
 	}
 	w.setStatus(func(s *link.Status) { s.Analyser, s.Runtime = m.Name, d.Provider() })

@@ -36,8 +36,15 @@ type renditions struct {
 
 const maxCodec = link.VP8
 
+// encoder is what a rendition is made by. Push takes over the frame.
+type encoder interface {
+	Push(*engine.Frame) error
+	Keyframe()
+	Close() error
+}
+
 type rendition struct {
-	encoder *engine.Encoder
+	encoder encoder
 	shape   shape
 }
 
