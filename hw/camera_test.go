@@ -18,6 +18,7 @@ type fakeNode struct {
 	formats          []string
 	sizes            map[string][][]uint32 // 2 numbers: discrete; 6: min, max, step of width, of height
 	intervals        [][]uint32            // 2 numbers: discrete; 6: min, max, step
+	now              [2]uint32             // the size in force
 	endless          bool
 	fail             map[uint]error
 	closed           *int
@@ -63,6 +64,10 @@ func (f fakeNode) Ioctl(request uint, arg []byte) error {
 			index = 0
 		}
 		return fill(arg[8:], list, index)
+	case vidiocGetFmt:
+		put(arg, 8, f.now[0])
+		put(arg, 12, f.now[1])
+		return nil
 	case vidiocEnumFrameIntervals:
 		if u32(arg, 8) == 0 || u32(arg, 12) == 0 {
 			return unix.EINVAL
@@ -116,6 +121,10 @@ func TestCameras(t *testing.T) {
 			fail: map[uint]error{vidiocEnumFrameSizes: unix.EIO}},
 		"/dev/video14": fakeNode{deviceCaps: capture, caps: capture, name: "endless\x01", formats: []string{"GREY"}, closed: &closed,
 			sizes: map[string][][]uint32{"GREY": {{8, 8}}}, endless: true},
+		// A receiver that takes what comes in; the end of a pipeline that nobody set up.
+		"/dev/video15": fakeNode{deviceCaps: capture, caps: capture, name: "hdmi", formats: []string{"UYVY"}, closed: &closed, now: [2]uint32{1920, 1080}},
+		"/dev/video16": fakeNode{caps: capDeviceCaps, deviceCaps: capture | capMediaCentric, name: "unicam", formats: []string{"UYVY"}, closed: &closed,
+			sizes: map[string][][]uint32{"UYVY": {{640, 480}}}},
 	}
 	open := func(path string) (device, error) {
 		switch d, ok := nodes[path]; {
@@ -126,12 +135,12 @@ func TestCameras(t *testing.T) {
 		}
 		return nil, &fs.PathError{Op: "open", Path: path, Err: unix.ENODEV}
 	}
-	got := cameras([]string{"/dev/video10", "/dev/video11", "/dev/video12", "/dev/video13", "/dev/video14", "/dev/video1", "/dev/video0",
+	got := cameras([]string{"/dev/video10", "/dev/video11", "/dev/video12", "/dev/video13", "/dev/video14", "/dev/video15", "/dev/video16", "/dev/video1", "/dev/video0",
 		"/dev/video2", "/dev/video20", "/dev/video21"}, open)
 	if closed != len(nodes) {
 		t.Errorf("%d of %d nodes were closed", closed, len(nodes))
 	}
-	if len(got) != 5 {
+	if len(got) != 7 {
 		t.Fatalf("%d cameras: %+v", len(got), got)
 	}
 	rates := []float64{30, 30000.0 / 1001, 15}
@@ -167,7 +176,13 @@ func TestCameras(t *testing.T) {
 	if endless := got[3]; endless.Name != "endless" || len(endless.Modes) != maxModes {
 		t.Errorf("%s: %d modes", endless.Name, len(endless.Modes))
 	}
-	if locked := got[4]; locked.Path != "/dev/video20" || !strings.Contains(locked.Problem, "group video") {
+	if hdmi := got[4]; hdmi.Problem != "" || len(hdmi.Modes) != 1 || hdmi.Modes[0].String() != "UYVY 1920x1080" {
+		t.Errorf("%+v", hdmi)
+	}
+	if unicam := got[5]; unicam.Problem != mediaCentric || len(unicam.Modes) != 1 {
+		t.Errorf("%+v", unicam)
+	}
+	if locked := got[6]; locked.Path != "/dev/video20" || !strings.Contains(locked.Problem, "group video") {
 		t.Errorf("%+v", locked)
 	}
 }

@@ -22,6 +22,7 @@ type device interface {
 const (
 	vidiocQueryCap           = 0x80685600 // struct v4l2_capability, 104 bytes
 	vidiocEnumFmt            = 0xc0405602 // struct v4l2_fmtdesc, 64 bytes
+	vidiocGetFmt             = 0xc0d05604 // struct v4l2_format, 208 bytes
 	vidiocEnumFrameSizes     = 0xc02c564a // struct v4l2_frmsizeenum, 44 bytes
 	vidiocEnumFrameIntervals = 0xc034564b // struct v4l2_frmivalenum, 52 bytes
 )
@@ -32,6 +33,7 @@ const (
 	capCaptureMulti = 0x00001000
 	capM2MMulti     = 0x00004000
 	capM2M          = 0x00008000
+	capMediaCentric = 0x20000000 // V4L2_CAP_IO_MC
 	capDeviceCaps   = 0x80000000
 
 	bufCapture      = 1
@@ -45,6 +47,10 @@ const (
 	maxEnumerated = 128
 	maxModes      = 512
 )
+
+// mediaCentric is the problem of a node behind which somebody has to join sensor, converters
+// and sizes first: until then it lists formats, and starting it fails.
+const mediaCentric = "the end of a media pipeline that has to be set up first (media-ctl)"
 
 type node int
 
@@ -102,6 +108,9 @@ func describe(d device) (c Camera, ok bool, err error) {
 	default:
 		return c, false, nil
 	}
+	if caps&capMediaCentric != 0 {
+		c.Problem = mediaCentric
+	}
 	for index := range uint32(maxEnumerated) {
 		arg := make([]byte, 64)
 		put(arg, 0, index)
@@ -110,6 +119,9 @@ func describe(d device) (c Camera, ok bool, err error) {
 			return c, true, ended(err, "list its formats")
 		}
 		modes, err := sizes(d, u32(arg, 44))
+		if len(modes) == 0 && err == nil {
+			modes, err = current(d, buffer, u32(arg, 44))
+		}
 		c.Modes = append(c.Modes, modes...)
 		if err != nil {
 			return c, true, err
@@ -154,6 +166,26 @@ func sizes(d device, format uint32) ([]Mode, error) {
 		}
 	}
 	return modes, nil
+}
+
+// current is the one mode of a pixel format whose sizes the driver does not list: that in
+// force. Grabbers and HDMI receivers take what comes in and have no say.
+func current(d device, buffer, format uint32) ([]Mode, error) {
+	arg := make([]byte, 208)
+	put(arg, 0, buffer)
+	if err := d.Ioctl(vidiocGetFmt, arg); err != nil {
+		return nil, ended(err, "ask for its size")
+	}
+	// Width and height are first in both the plain and the multi-planar format.
+	width, height := u32(arg, 8), u32(arg, 12)
+	if width == 0 || height == 0 {
+		return nil, nil
+	}
+	m := Mode{FourCC: fourCC(format), Width: int(width), Height: int(height)}
+	m.Media, m.Format = media(m.FourCC)
+	var err error
+	m.FPS, err = rates(d, format, width, height)
+	return []Mode{m}, err
 }
 
 // common picks, out of a range of sizes, the usual ones and the largest.
