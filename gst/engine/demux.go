@@ -8,6 +8,7 @@ import "C"
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 	"unsafe"
@@ -157,7 +158,14 @@ func (d *demuxer) next(ctx context.Context) (*unit, error) {
 		case -1:
 			return nil, d.ended()
 		}
-		if err := d.complaints(); err != nil {
+		err := d.complaints()
+		if errors.Is(err, errTransport) {
+			if err := d.overUDP(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
 		if err := d.stuck(); err != nil {
@@ -197,6 +205,9 @@ func (d *demuxer) complaints() error {
 		}
 		switch m.kind {
 		case msgError:
+			if d.refusesTransport(m) {
+				return errTransport
+			}
 			err := classify(d.in, d.name, m)
 			if d.pulled > 0 && d.in.Kind == plan.RTSP && err.Kind != Refused {
 				return fail(Unreachable, "%s: the camera closed the connection", d.name)
@@ -216,6 +227,29 @@ func (d *demuxer) complaints() error {
 			}
 		}
 	}
+}
+
+// errTransport: the camera does not send over TCP, and UDP was not tried yet.
+var errTransport = errors.New("the camera refuses the transport")
+
+// refusesTransport tells of an error that a camera with video gave it over
+// another transport than was asked for, while there is another to ask for.
+func (d *demuxer) refusesTransport(m message) bool {
+	return d.in.Kind == plan.RTSP && d.src.Transport == "" && d.pulled == 0 &&
+		m.domain == domainStream && m.code == streamCodecNotFound && C.wp_input_selected(d.watch) > 0
+}
+
+// overUDP opens the camera again, over UDP.
+func (d *demuxer) overUDP() error {
+	d.src.Transport = "udp"
+	in, err := plan.Open(d.src)
+	if err != nil {
+		return fail(Unsupported, "%s", err)
+	}
+	d.warn("the camera refuses TCP: over UDP now")
+	d.close()
+	d.in = in
+	return d.open()
 }
 
 // stuck notices a source that has no video, or does nothing.

@@ -122,6 +122,7 @@ func (f *feeder) feed(ctx context.Context, d *decoder) {
 			return
 		}
 		f.note(u)
+		f.r.pass.pass(&f.r.h, u)
 		if !d.push(u) {
 			return
 		}

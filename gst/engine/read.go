@@ -38,6 +38,14 @@ type Handlers struct {
 	Frame func(*Frame)
 	// Warning is one line about what was wrong though it goes on.
 	Warning func(string)
+	// Unit gets the source's own pictures in front of the decoder, as long as
+	// they are H.264 that players can show as it is; PTS are the frames'. Unlike
+	// the others it may be called beside them, from another goroutine, one call
+	// at a time. nil: not wanted.
+	Unit func(Unit)
+	// NoUnits is called instead, once, with the reason ("it has B-frames") when
+	// the source's pictures cannot be shown as they are; no Unit follows.
+	NoUnits func(reason string)
 }
 
 // Read opens a source, plays it and blocks until it ends: nil at the end of a
@@ -76,6 +84,8 @@ type reader struct {
 	demuxErr error
 	dropped  atomic.Int64 // live units that found no room
 
+	pass passer
+
 	frames uint64
 	last   time.Duration // PTS of the last frame
 	info   Info
@@ -103,6 +113,7 @@ func (r *reader) run(ctx context.Context) error {
 		close(r.units)
 	}()
 	err := r.decode(inner)
+	r.pass.close()
 	cancel()
 	for u := range r.units {
 		u.free()

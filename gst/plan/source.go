@@ -13,7 +13,7 @@ type Source struct {
 	// URL is a file path (or file: URL), rtsp://…, rtsps://…, /dev/videoN or
 	// test:PATTERN. It may hold credentials: print Redact of it, never itself.
 	URL string
-	// Transport of RTSP: "tcp", "udp", or "" for TCP first, then UDP.
+	// Transport of RTSP: "tcp", "udp", or "" for TCP, and UDP where TCP is refused.
 	Transport string
 	// Loop plays a file again from its start; only with Live.
 	Loop bool
@@ -121,7 +121,10 @@ func openRTSP(s Source) (Input, error) {
 	var protocols string
 	switch s.Transport {
 	case "":
-		protocols = "tcp+udp"
+		// rtspsrc, allowed both, would try UDP first: a picture that smears with
+		// every packet lost, and three seconds to notice a firewall. The engine
+		// asks for UDP where the camera refuses this.
+		protocols = "tcp"
 	case "tcp", "udp":
 		protocols = s.Transport
 	default:
@@ -140,6 +143,9 @@ func openRTSP(s Source) (Input, error) {
 		// sends nothing over UDP is asked over TCP after 3 s.
 		{Element: "src", Name: "tcp-timeout", Value: "5000000"},
 		{Element: "src", Name: "timeout", Value: "3000000"},
+		// gortsplib, and MediaMTX with it, has clients that name themselves GStreamer
+		// wait for a second.
+		{Element: "src", Name: "user-agent", Value: "Watchpost", Optional: true},
 		{Element: "src", Name: "udp-reconnect", Value: "false"},
 		// Cameras on a LAN sign their own certificates: what is checked there
 		// is the password, as everybody's RTSP client does.
