@@ -128,6 +128,11 @@ func (s Start) check() error {
 	if p.MaxHeight < 0 || p.MaxHeight > MaxSide || p.Bitrate < 0 || p.KeyframeInterval < 0 {
 		return fmt.Errorf("picture height %d, bitrate %d or keyframe interval %v is out of range", p.MaxHeight, p.Bitrate, p.KeyframeInterval)
 	}
+	switch p.Boxes {
+	case "", BoxesBurned, BoxesClient:
+	default:
+		return fmt.Errorf("boxes %q are not burned or client", p.Boxes)
+	}
 	return checkSize(s.Source.Width, s.Source.Height)
 }
 

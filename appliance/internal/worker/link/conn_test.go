@@ -27,7 +27,7 @@ func (*buffer) Close() error { return nil }
 func sound() []Message {
 	return []Message{
 		{KindStart, Start{Camera: "door", Mode: "live", Source: Source{URL: "rtsp://cam/1", Transport: "udp", FPS: 12.5},
-			Classes: []string{"person"}, Picture: Picture{MaxHeight: 720}, Since: time.Unix(1700000000, 0).UTC(),
+			Classes: []string{"person"}, Picture: Picture{MaxHeight: 720, Boxes: BoxesClient}, Since: time.Unix(1700000000, 0).UTC(),
 			Decoders: map[string][]string{"h264": {"avdec_h264"}}}},
 		{KindWant, Want{H264: true}},
 		{KindKeyframe, Keyframe{Codec: VP8}},
@@ -35,6 +35,7 @@ func sound() []Message {
 		{KindStop, nil},
 		{KindHello, Hello{Version: "1", PID: 7}},
 		{KindAccessUnit, AccessUnit{Codec: H264, Keyframe: true, PTS: time.Second, Captured: 9, Encode: 3, Data: []byte{0, 0, 0, 1, 0x65}}},
+		{KindAccessUnit, AccessUnit{Codec: H264, Own: true, PTS: 1, Data: []byte{0, 0, 1, 0x41}}},
 		{KindAccessUnit, AccessUnit{Codec: VP8, Slate: true, Data: bytes.Repeat([]byte{7}, 3*firstRead+5)}},
 		{KindDetections, Detections{Frame: 3, PTS: 5, Width: 640, Height: 360, Objects: []Object{{ID: 1, Label: "person", Score: .5, X1: 9}}}},
 		{KindStatus, Status{State: Playing, Stream: Stream{Codec: "h264", Width: 1280, Height: 720, FPS: 30}, Analyser: "motion"}},
@@ -78,6 +79,7 @@ func TestSendRefuses(t *testing.T) {
 		{"stop with a value", KindStop, Want{}},
 		{"unknown kind", 99, Want{}},
 		{"unknown mode", KindStart, Start{Mode: "fast"}},
+		{"unknown boxes", KindStart, Start{Mode: "live", Picture: Picture{Boxes: "drawn"}}},
 		{"unknown codec", KindKeyframe, Keyframe{}},
 		{"unknown state", KindStatus, Status{State: "bored"}},
 		{"unknown fault", KindFault, Fault{Kind: "mood"}},

@@ -96,7 +96,15 @@ type Picture struct {
 	Bitrate int `json:"bitrate,omitempty"`
 	// KeyframeInterval is the longest time between keyframes; 0: two seconds.
 	KeyframeInterval time.Duration `json:"keyframe_interval_ns,omitempty"`
+	// Boxes is BoxesBurned, or BoxesClient where the source allows it; empty: burned.
+	Boxes string `json:"boxes,omitempty"`
 }
+
+// The ways in which viewers see boxes.
+const (
+	BoxesBurned = "burned" // drawn on the picture
+	BoxesClient = "client" // drawn by the page, on the camera's own H.264
+)
 
 // Want says which renditions have viewers. A worker encodes nothing else.
 type Want struct {
@@ -128,6 +136,9 @@ type AccessUnit struct {
 	Keyframe bool
 	// Slate: the picture is the "offline" slate, not the camera's.
 	Slate bool
+	// Own: the source made the picture, not a worker's encoder. Its next
+	// keyframe comes when the source pleases.
+	Own bool
 	// PTS is the presentation time in this worker's run.
 	PTS time.Duration
 	// Captured is CLOCK_MONOTONIC (ns) when the frame reached the box: one
@@ -183,6 +194,10 @@ type Status struct {
 	// Runtime is the model's execution provider ("CPU"), empty for motion.
 	Runtime string `json:"runtime,omitempty"`
 	Encoder string `json:"encoder,omitempty"`
+	// Boxes is how viewers see them now, and BoxesReason why that is not
+	// BoxesClient though it was asked for.
+	Boxes       string `json:"boxes,omitempty"`
+	BoxesReason string `json:"boxes_reason,omitempty"`
 }
 
 // Stream describes the source once it is known.

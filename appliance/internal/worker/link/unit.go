@@ -9,7 +9,7 @@ import (
 // The payload of an access unit, little-endian:
 //
 //	0  uint8  codec
-//	1  uint8  flags: 1 keyframe, 2 slate; the rest is 0
+//	1  uint8  flags: 1 keyframe, 2 slate, 4 the source's own; the rest is 0
 //	2  int64  PTS, ns
 //	10 int64  captured, CLOCK_MONOTONIC ns
 //	18 int64  time in the encoder, ns
@@ -19,7 +19,8 @@ const unitHead = 26
 const (
 	flagKeyframe = 1 << iota
 	flagSlate
-	flagsKnown = flagKeyframe | flagSlate
+	flagOwn
+	flagsKnown = flagKeyframe | flagSlate | flagOwn
 )
 
 // MaxPTS is the latest presentation time in a run. It is far beyond any real
@@ -60,6 +61,9 @@ func (u AccessUnit) appendHead(b []byte) []byte {
 	if u.Slate {
 		flags |= flagSlate
 	}
+	if u.Own {
+		flags |= flagOwn
+	}
 	b = append(b, byte(u.Codec), flags)
 	b = binary.LittleEndian.AppendUint64(b, uint64(u.PTS))
 	b = binary.LittleEndian.AppendUint64(b, uint64(u.Captured))
@@ -72,6 +76,7 @@ func parseUnitHead(h [unitHead]byte) (AccessUnit, error) {
 		Codec:    Codec(h[0]),
 		Keyframe: flags&flagKeyframe != 0,
 		Slate:    flags&flagSlate != 0,
+		Own:      flags&flagOwn != 0,
 		PTS:      time.Duration(binary.LittleEndian.Uint64(h[2:])),
 		Captured: int64(binary.LittleEndian.Uint64(h[10:])),
 		Encode:   time.Duration(binary.LittleEndian.Uint64(h[18:])),
