@@ -15,6 +15,7 @@ import (
 
 	"github.com/watchpost/watchpost/appliance/internal/worker"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
+	"github.com/watchpost/watchpost/appliance/internal/worker/media"
 )
 
 // AnalyzeOptions are what Program.Analyze is asked for.
@@ -58,7 +59,8 @@ func (p Program) Analyze(ctx context.Context, o AnalyzeOptions) error {
 	}
 	done, err := p.analyzeInWorker(ctx, data, start, newProgress(os.Stderr, o.Quiet))
 	if err != nil {
-		return err
+		// A worker that was killed could not clear up after itself.
+		return cleared(err, media.Discard(out))
 	}
 	if !o.Quiet {
 		l := done.Ledger
@@ -72,8 +74,9 @@ func (p Program) Analyze(ctx context.Context, o AnalyzeOptions) error {
 }
 
 func analyzePaths(o AnalyzeOptions) (file, out string, err error) {
-	if o.Threshold < 0 || o.Threshold > 1 || o.MaxFPS < 0 || o.Threads < 0 {
-		return "", "", of(ErrUsage, "--threshold is 0 to 1, --max-fps and --threads are not negative")
+	// Written so that "not a number" is refused too.
+	if !(o.Threshold >= 0 && o.Threshold <= 1 && o.MaxFPS >= 0 && o.MaxFPS <= maxFPS && o.Threads >= 0) {
+		return "", "", of(ErrUsage, "--threshold is 0 to 1, --max-fps 0 to %d, and --threads is not negative", maxFPS)
 	}
 	info, err := os.Stat(o.File)
 	switch {
@@ -92,11 +95,19 @@ func analyzePaths(o AnalyzeOptions) (file, out string, err error) {
 	if out, err = filepath.Abs(o.Out); err != nil {
 		return "", "", err
 	}
+	for _, name := range media.Names() {
+		if old, err := os.Stat(filepath.Join(out, name)); err == nil && os.SameFile(info, old) {
+			return "", "", of(ErrUsage, "the results would replace %s itself: choose another folder with --out", o.File)
+		}
+	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return "", "", of(ErrOutput, "make the results folder: %v", err)
 	}
 	return file, out, nil
 }
+
+// maxFPS is more than any source has.
+const maxFPS = 1000
 
 // analyzeInWorker runs start to its end. A worker that dies costs this one
 // analysis and is reported in one line.
@@ -136,10 +147,18 @@ func (p Program) analyzeInWorker(ctx context.Context, data string, start link.St
 	if exit.Err != nil {
 		text = fmt.Sprintf("%s: %v", name, exit.Err)
 	}
-	if n := len(exit.Stderr); n > 0 {
-		text += ": " + strings.TrimSpace(exit.Stderr[n-1])
+	if last := link.LastWord(exit.Stderr); last != "" {
+		text += ": " + strings.TrimSpace(last)
 	}
 	return link.Done{}, of(ErrInput, "%s", text)
+}
+
+// cleared is err, with what went wrong in clearing up after it.
+func cleared(err, left error) error {
+	if left == nil {
+		return err
+	}
+	return fmt.Errorf("%w; unfinished results are left: %w", err, left)
 }
 
 // niceness of media workers: the control process's timers, which keep viewers

@@ -38,7 +38,7 @@ func (p Program) findModel(dir, name string) (chosenModel, error) {
 	if name == config.Motion {
 		return chosenModel{}, nil
 	}
-	if strings.ContainsRune(name, os.PathSeparator) || strings.HasSuffix(name, ".onnx") {
+	if isPath(name) {
 		m, err := model.Read(name)
 		if err != nil {
 			return chosenModel{}, of(ErrModel, "%v", err)
@@ -61,6 +61,11 @@ func (p Program) findModel(dir, name string) (chosenModel, error) {
 		return chosenModel{}, of(ErrModel, "%v", err)
 	}
 	return absolute(m)
+}
+
+// isPath tells a model's file or folder from the name of an installed one.
+func isPath(name string) bool {
+	return strings.ContainsRune(name, os.PathSeparator) || strings.HasSuffix(name, ".onnx")
 }
 
 func absolute(m model.Model) (chosenModel, error) {
@@ -147,10 +152,11 @@ func (p Program) CheckModel(_ context.Context, o ModelOptions, name string) erro
 		return err
 	}
 	defer rt.Close()
-	m, err := s.Get(name)
-	if errors.Is(err, model.ErrNotFound) && strings.ContainsRune(name, os.PathSeparator) {
-		m, err = model.Read(name)
+	look := s.Get
+	if isPath(name) {
+		look = model.Read
 	}
+	m, err := look(name)
 	if err != nil {
 		return of(ErrModel, "%v", err)
 	}

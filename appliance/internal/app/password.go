@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -25,13 +26,31 @@ func readPassword(path string, generate bool) (string, error) {
 	}
 	// 26 letters and digits, 130 bits: nothing to guess, and still typed by hand.
 	p := strings.ToLower(rand.Text())
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return "", fmt.Errorf("write a new password: %w", err)
-	}
-	_, err = f.WriteString(p + "\n")
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := writePassword(path, p); err != nil {
 		return "", fmt.Errorf("write a new password: %w", err)
 	}
 	return p, nil
+}
+
+// writePassword makes the file at once or not at all: an empty one, left by a
+// power cut, would keep the box from starting.
+func writePassword(path, password string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".password-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // gone already when all went well
+	_, err = f.WriteString(password + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
 }

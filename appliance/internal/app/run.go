@@ -209,8 +209,8 @@ func (b *box) frontDoor() (http.Handler, error) {
 	})
 }
 
-// run runs all parts until ctx ends or one of them fails, then takes them down
-// in order: cameras first, so that viewers see the last of them.
+// run runs all parts until ctx ends or one of them fails; then each takes itself
+// down, and no worker is left.
 func (b *box) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return b.meter.Run(ctx) })

@@ -460,3 +460,19 @@ func TestWarningsAreBounded(t *testing.T) {
 		t.Errorf("%d warnings, the last %q", len(got), got[len(got)-1])
 	}
 }
+
+// What a killed analysis leaves is removed, and nothing else.
+func TestDiscard(t *testing.T) {
+	dir := t.TempDir()
+	for _, n := range []string{"annotated.mp4.part", "annotated.mp4.part.faststart", "detections.jsonl.part", "summary.json.part", "annotated.mp4", "notes.part", "film.mp4"} {
+		if err := os.WriteFile(filepath.Join(dir, n), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Discard(dir); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := names(t, dir), []string{"annotated.mp4", "film.mp4", "notes.part"}; !slices.Equal(got, want) {
+		t.Errorf("what is left: %v, want %v", got, want)
+	}
+}

@@ -11,6 +11,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
@@ -194,10 +196,16 @@ func (r *results) abandon() {
 
 // Discard removes what an analysis that died has left in its results folder.
 func Discard(dir string) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
 	var errs []error
-	for _, n := range Names() {
-		if err := os.Remove(filepath.Join(dir, n+partSuffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
+	for _, e := range list {
+		// The muxer keeps its samples beside its file until it has the index.
+		name, _, part := strings.Cut(e.Name(), partSuffix)
+		if part && slices.Contains(Names(), name) {
+			errs = append(errs, os.Remove(filepath.Join(dir, e.Name())))
 		}
 	}
 	return errors.Join(errs...)
