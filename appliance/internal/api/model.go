@@ -16,6 +16,9 @@ type Camera struct {
 	Analyser string  `json:"analyser,omitempty" doc:"The model's name, or motion" example:"yolox-nano"`
 	Runtime  string  `json:"runtime,omitempty" doc:"The model's execution provider; empty for motion" example:"CPU"`
 	Encoder  string  `json:"encoder,omitempty" doc:"The element that encodes the annotated picture" example:"openh264enc"`
+	// Boxes and BoxesReason say where boxes are drawn.
+	Boxes       string `json:"boxes,omitempty" enum:"burned,client" doc:"burned: boxes are drawn on the picture; client: the camera's own picture goes out untouched and the page draws them, from a data channel"`
+	BoxesReason string `json:"boxes_reason,omitempty" doc:"Why boxes are burned though the configuration asks for client"`
 
 	Ledger   Ledger   `json:"ledger"`
 	Rates    Rates    `json:"rates"`

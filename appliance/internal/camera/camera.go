@@ -124,7 +124,7 @@ func New(deps Deps, cfg Config) (*Camera, error) {
 		out: newSelector(deps.Output), wake: make(chan struct{}, 1),
 		latest: Snapshot{
 			ID: cfg.ID, Name: cfg.Name, Source: scrub.clean(cfg.Start.Source.URL),
-			State: Starting, Since: time.Now(),
+			State: Starting, Since: time.Now(), Boxes: cfg.Start.Picture.Boxes,
 		},
 	}, nil
 }

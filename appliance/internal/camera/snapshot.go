@@ -25,6 +25,10 @@ type Snapshot struct {
 	Analyser string      `json:"analyser,omitempty"`
 	Runtime  string      `json:"runtime,omitempty"`
 	Encoder  string      `json:"encoder,omitempty"`
+	// Boxes is how viewers see them, link.BoxesBurned or link.BoxesClient, and
+	// BoxesReason why that is not what the configuration asks for.
+	Boxes       string `json:"boxes,omitempty"`
+	BoxesReason string `json:"boxes_reason,omitempty"`
 
 	// Ledger is the sum over all workers since the camera's start. Frames that a
 	// dead worker had in hand are Failed.
@@ -97,6 +101,9 @@ func (k *control) publish(now time.Time) {
 	s := &c.latest
 	s.State, s.Reason, s.Since, s.OfflineSince = k.state, k.reason, k.since, k.offline
 	s.Stream, s.Analyser, s.Runtime, s.Encoder = k.status.Stream, k.status.Analyser, k.status.Runtime, k.status.Encoder
+	if k.status.Boxes != "" {
+		s.Boxes, s.BoxesReason = k.status.Boxes, k.status.BoxesReason
+	}
 	s.Ledger, s.Restarts, s.LastExit = k.finished, k.restarts, k.lastExit
 	s.RetryAt, s.Worker, s.Slate = time.Time{}, nil, k.slate != nil
 	if r := k.live; r != nil {

@@ -74,6 +74,7 @@ type Camera struct {
 	Classes    []string      `yaml:"classes,omitempty" doc:"Keep only detections with these labels of the model. None: all."`
 	MotionGate bool          `yaml:"motion_gate,omitempty" doc:"Spare the model while nothing moves."`
 	MaxFPS     float64       `yaml:"max_fps,omitempty" min:"0" max:"240" doc:"Most frames analysed per second. 0: all."`
+	Boxes      string        `yaml:"boxes" enum:"burned|client" doc:"How viewers see the boxes. burned: drawn on the picture, for any player. client: the camera's own H.264 goes out untouched, which spares the encoder, and the page draws them; where the source does not allow it, burned."`
 	StallAfter time.Duration `yaml:"stall_after" min:"1s" max:"10m" doc:"When no frame came for so long, the camera's worker is killed and started anew."`
 	Picture    Picture       `yaml:"picture" doc:"The annotated picture that viewers get."`
 	Capture    Capture       `yaml:"capture,omitempty" doc:"The format asked of the source. For /dev/videoN and test: only."`
@@ -99,6 +100,12 @@ type Health struct {
 	StallTrace time.Duration `yaml:"stall_trace" min:"0s" max:"1m" doc:"A control loop that is held up for longer has an execution trace written to data_dir/traces. 0: tracing is off."`
 }
 
+// The values of Camera.Boxes.
+const (
+	Burned = "burned"
+	Client = "client"
+)
+
 // Motion is the name of the analyser that needs no model.
 const Motion = "motion"
 
@@ -120,6 +127,7 @@ func Default() *Config {
 // DefaultCamera is a camera whose entry says nothing; id and source are empty.
 func DefaultCamera() Camera {
 	return Camera{
+		Boxes:      Burned,
 		StallAfter: 5 * time.Second,
 		Picture:    Picture{KeyframeInterval: 2 * time.Second},
 	}

@@ -21,7 +21,7 @@ func TestExampleParsesAndShowsEveryKey(t *testing.T) {
 	want := Camera{
 		ID: "front", Name: "Front door", Source: "rtsp://viewer:secret@192.0.2.10:554/stream1",
 		Transport: "tcp", Model: "yolox-nano", Threshold: 0.35, Classes: []string{"person", "car"},
-		MotionGate: true, MaxFPS: 10, StallAfter: 5 * time.Second,
+		MotionGate: true, MaxFPS: 10, Boxes: Client, StallAfter: 5 * time.Second,
 		Picture: Picture{MaxHeight: 720, Bitrate: 2_000_000, KeyframeInterval: 2 * time.Second},
 	}
 	if !reflect.DeepEqual(front, want) {

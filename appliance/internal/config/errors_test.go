@@ -50,6 +50,7 @@ func TestEveryErrorHasItsPlaceAndAdvice(t *testing.T) {
 
 		{"enum", "log: {level: warning}\n", `f:1:14: log.level: "warning" is not a value of level; did you mean "warn"?`},
 		{"enum like nothing", "log: {format: xml}\n", `f:1:15: log.format: "xml" is not a value of format; write text or json`},
+		{"unknown boxes", cam + "boxes: drawn\n", `f:4:10: cameras[0].boxes: "drawn" is not a value of boxes; write burned or client`},
 		{"empty optional enum", cam + "transport: sctp\n", `f:4:14: cameras[0].transport: "sctp" is not a value of transport; write tcp or udp`},
 		{"demo without quotes", "cameras:\n- id: a\n  source: demo:\n", `f:3:11: this is not YAML: mapping value is not allowed in this context; put it in quotes, since it ends with a colon: "demo:"`},
 		{"bad id", "cameras:\n- id: Front Door\n  source: 'demo:'\n", `f:2:7: cameras[0].id: "Front Door" is not a valid id; use a-z, 0-9, - and _, at most 64: "front-door"`},

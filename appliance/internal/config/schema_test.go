@@ -133,6 +133,8 @@ func TestSchemaAgreesWithTheDecoder(t *testing.T) {
 		{cam + "threshold: x", false},
 		{cam + "motion_gate: 1", false},
 		{cam + "transport: ''", true},
+		{cam + "boxes: client", true},
+		{cam + "boxes: both", false},
 		{cam + "transport: http", false},
 		{cam + "stall_after: 5s", true},
 		{cam + "stall_after: 1m30s", true},

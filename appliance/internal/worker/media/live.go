@@ -48,6 +48,7 @@ func (w *worker) liveRoad(ctx context.Context) error {
 
 	pictures := newQueue(livePictureDepth, true)
 	stage := w.pictureStage(artist, pictures, an.tracker.At)
+	line := timeline{begun: w.begun, live: true}
 	r := &road{
 		live:     true,
 		source:   w.planSource(),
@@ -59,7 +60,8 @@ func (w *worker) liveRoad(ctx context.Context) error {
 		picture:  pictures,
 		stage:    stage,
 		rate:     &w.rate,
-		line:     timeline{begun: w.begun, live: true},
+		line:     line,
+		own:      w.newPassage(line),
 		log:      w.log,
 		onInfo:   w.playing,
 		onAnalysed: func(j *job, width, height int, tracks []vision.Track) error {

@@ -32,6 +32,10 @@ type renditions struct {
 	down    [maxCodec + 1]failure
 	started func(element string) // the H.264 encoder's element is known
 	spent   meanTime
+
+	// own: the source's own H.264 goes out, and only slates are encoded as such.
+	// interrupted: one went out, since the passage looked.
+	own, interrupted atomic.Bool
 }
 
 const maxCodec = link.VP8
@@ -74,6 +78,11 @@ func (r *renditions) any() bool {
 	return r.path != "" || r.wanted[link.H264].Load() || r.wanted[link.VP8].Load()
 }
 
+// drawn tells whether pictures of the source have to be drawn on and encoded.
+func (r *renditions) drawn() bool {
+	return r.path != "" || r.wanted[link.VP8].Load() || r.wanted[link.H264].Load() && !r.own.Load()
+}
+
 func (r *renditions) keyframe(c link.Codec) {
 	if c == link.H264 || c == link.VP8 {
 		r.refresh[c].Store(true)
@@ -90,6 +99,9 @@ func (r *renditions) push(f *engine.Frame, s shape) error {
 		wanted := r.wanted[c].Load()
 		if r.path != "" {
 			wanted = c == link.H264
+		}
+		if c == link.H264 && r.own.Load() {
+			wanted = wanted && s.slate
 		}
 		// A file's encoder scales pictures of another size itself.
 		if old := r.open[c]; old != nil && (!wanted || old.shape != s && r.path == "") {
@@ -149,6 +161,9 @@ func (r *renditions) start(c link.Codec, s shape) error {
 		if r.send == nil {
 			return
 		}
+		if c == link.H264 && r.own.Load() {
+			r.interrupted.Store(true)
+		}
 		// A failed send means that the control process is gone; the link's
 		// reader sees the same and ends the worker.
 		_ = r.send(link.AccessUnit{
@@ -173,6 +188,14 @@ func (r *renditions) idle() {
 		if o != nil && r.path == "" && !r.wanted[c].Load() {
 			r.shut(link.Codec(c))
 		}
+	}
+}
+
+// endSlate closes the slate's encoder where the source's own pictures follow it.
+func (r *renditions) endSlate() {
+	if o := r.open[link.H264]; o != nil && r.own.Load() {
+		r.shut(link.H264)
+		r.started("")
 	}
 }
 
@@ -267,7 +290,9 @@ func (p *pictureStage) run(ctx context.Context) (err error) {
 			p.onError(err)
 		case <-tick.C:
 			p.out.idle()
-			if p.slate.due(time.Now()) && p.out.any() {
+			if !p.slate.due(time.Now()) {
+				p.out.endSlate()
+			} else if p.out.any() {
 				if err := p.attend(p.showSlate); err != nil {
 					p.onError(err)
 				}

@@ -32,6 +32,7 @@ type road struct {
 	stage    *pictureStage
 	rate     *rateMeter
 	line     timeline
+	own      *passage // nil: boxes are burned in
 	log      *slog.Logger
 
 	// onInfo and onAnalysed are called in order, from one goroutine each.
@@ -65,11 +66,15 @@ func (r *road) run(ctx context.Context) error {
 			}
 		})
 	}
-	err := r.read(ctx, r.source, engine.Handlers{
+	handlers := engine.Handlers{
 		Info:    r.info,
 		Frame:   func(f *engine.Frame) { r.enter(ctx, f) },
 		Warning: r.warning,
-	})
+	}
+	if r.own != nil {
+		handlers.Unit, handlers.NoUnits = r.own.unit, r.own.noUnits
+	}
+	err := r.read(ctx, r.source, handlers)
 	// The source is silent from here on: what is queued is worked off (files)
 	// or thrown away (live), then the stages end.
 	close(r.analyse.jobs)
@@ -107,12 +112,12 @@ func (r *road) warning(w string) {
 func (r *road) enter(ctx context.Context, f *engine.Frame) {
 	number := r.ledger.decoded()
 	r.rate.frame()
-	j := &job{frame: f, number: number, pts: r.line.at(f.PTS), captured: f.Captured, analysed: make(chan struct{})}
+	j := &job{frame: f, number: number, pts: r.at(f.PTS), captured: f.Captured, analysed: make(chan struct{})}
 	r.position.Store(int64(j.pts))
 	if r.stage != nil {
 		r.stage.slate.frameCame(time.Now(), f.Width, f.Height)
 	}
-	if r.picture != nil && r.stage.out.any() {
+	if r.picture != nil && r.stage.out.drawn() {
 		f.Retain()
 		defer func() {
 			if out := r.picture.put(ctx, j); out != nil {
@@ -135,6 +140,14 @@ func (r *road) enter(ctx context.Context, f *engine.Frame) {
 	}
 }
 
+// at is a frame's time in this run.
+func (r *road) at(pts time.Duration) time.Duration {
+	if r.own != nil {
+		return r.own.at(pts)
+	}
+	return r.line.at(pts)
+}
+
 // settle ends a frame's analysis, whatever came of it.
 func (r *road) settle(j *job, f fate) {
 	r.ledger.settle(f)
@@ -150,6 +163,7 @@ const tooManyFailures = 30
 // context is done, it goes on emptying the queue, so that a source that waits
 // for room comes to its end.
 func (r *road) analyseAll(ctx context.Context, fail func(error)) {
+	var told time.Duration // time of the last report
 	for j := range r.analyse.jobs {
 		if ctx.Err() != nil {
 			r.settle(j, dropped)
@@ -160,7 +174,8 @@ func (r *road) analyseAll(ctx context.Context, fail func(error)) {
 			how, err = r.analysis.frame(j.frame, j.pts)
 		}
 		j.tracks, j.tracked = r.analysis.tracker.At(j.pts), true
-		if how == inferred {
+		if how == inferred || how == skippedMotion && r.own != nil && j.pts-told >= remindAfter {
+			told = j.pts
 			if err := r.onAnalysed(j, j.frame.Width, j.frame.Height, j.tracks); err != nil {
 				fail(link.Fault{Kind: link.FaultOutput, Message: oneLine(err.Error())})
 			}
