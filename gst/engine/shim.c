@@ -794,39 +794,3 @@ void wp_force_keyframe(void *sink, guint count) {
   gst_element_send_event(GST_ELEMENT(sink),
                          gst_video_event_new_upstream_force_key_unit(GST_CLOCK_TIME_NONE, TRUE, count));
 }
-
-// ---- cameras
-
-static double max_rate(const GValue *v) {
-  double best = 0;
-  if (!v) return 0;
-  if (GST_VALUE_HOLDS_LIST(v)) {
-    for (guint i = 0; i < gst_value_list_get_size(v); i++)
-      best = MAX(best, max_rate(gst_value_list_get_value(v, i)));
-  } else if (GST_VALUE_HOLDS_FRACTION_RANGE(v)) {
-    best = max_rate(gst_value_get_fraction_range_max(v));
-  } else if (GST_VALUE_HOLDS_FRACTION(v) && gst_value_get_fraction_denominator(v) > 0) {
-    best = (double)gst_value_get_fraction_numerator(v) / gst_value_get_fraction_denominator(v);
-  }
-  return best;
-}
-
-char *wp_modes(void *src) {
-  GString *out = g_string_new(NULL);
-  if (gst_element_set_state(GST_ELEMENT(src), GST_STATE_READY) == GST_STATE_CHANGE_FAILURE)
-    return g_string_free(out, FALSE);
-  GstPad *pad = gst_element_get_static_pad(GST_ELEMENT(src), "src");
-  GstCaps *caps = gst_caps_normalize(gst_pad_query_caps(pad, NULL));
-  gst_object_unref(pad);
-  for (guint i = 0; i < gst_caps_get_size(caps); i++) {
-    const GstStructure *s = gst_caps_get_structure(caps, i);
-    int w = 0, h = 0;
-    // Cameras with a range of sizes are left to negotiation.
-    if (!gst_structure_get_int(s, "width", &w) || !gst_structure_get_int(s, "height", &h)) continue;
-    const char *format = gst_structure_get_string(s, "format");
-    g_string_append_printf(out, "%s %s %d %d %d\n", gst_structure_get_name(s), format ? format : "-", w, h,
-                           (int)(1000 * max_rate(gst_structure_get_value(s, "framerate"))));
-  }
-  gst_caps_unref(caps);
-  return g_string_free(out, FALSE);
-}

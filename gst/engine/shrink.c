@@ -28,15 +28,17 @@ struct wp_shrink {
   uint8_t *y, *u, *v;  // one output row
 };
 
-// weigh gives whole weights that add up to 256 to the shares of an output.
+// weigh gives whole weights that add up to 256 to the shares of an output. The
+// sums are rounded, not the shares, so that no sample is off by more than one.
 static void weigh(const double *share, int taps, int16_t *weight) {
-  int left = 256, best = 0;
+  double sum = 0;
+  int given = 0;
   for (int k = 0; k < taps; k++) {
-    weight[k] = (int16_t)floor(share[k] * 256 + 0.5);
-    left -= weight[k];
-    if (share[k] > share[best]) best = k;
+    sum += share[k];
+    int upto = (int)floor(sum * 256 + 0.5);
+    weight[k] = (int16_t)(upto - given);
+    given = upto;
   }
-  weight[best] += (int16_t)left;
 }
 
 static int axis_init(axis *a, int n, int m) {
