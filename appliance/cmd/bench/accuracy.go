@@ -95,11 +95,12 @@ func (b *bench) detector(o model.Options) (*model.Detector, error) {
 	if err != nil {
 		return nil, err
 	}
-	rt, err := accel.Open(accel.Find(b.data))
-	if err != nil {
-		return nil, err
+	if b.runtime == nil { // one for the process, and its life long
+		if b.runtime, err = accel.Open(accel.Find(b.data)); err != nil {
+			return nil, err
+		}
 	}
-	return model.NewDetector(rt, m, o)
+	return model.NewDetector(b.runtime, m, o)
 }
 
 func (b *bench) modelPath() string { return filepath.Join(b.media, "models", "yolox_nano.onnx") }

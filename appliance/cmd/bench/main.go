@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/watchpost/watchpost/appliance/internal/live/livebench"
+	"github.com/watchpost/watchpost/hw/accel"
 )
 
 // benchmark is one name on the command line.
@@ -92,6 +93,8 @@ type bench struct {
 	media  string // videos and labelled pictures
 	binary string // bin/watchpost
 	tmp    string
+
+	runtime *accel.Runtime
 }
 
 func newBench(out io.Writer) (*bench, error) {
