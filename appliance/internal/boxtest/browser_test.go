@@ -90,7 +90,7 @@ type sighting struct {
 	// detections of the very frame; Off the same for outlines beside them.
 	On  float64 `json:"on"`
 	Off float64 `json:"off"`
-	// Good is how many boxes have most of their outline where it should be.
+	// Good is how many boxes have their outline where it should be, and not beside.
 	Good   int      `json:"good"`
 	Labels []string `json:"labels"`
 	Trace  []string `json:"trace"`
@@ -109,16 +109,21 @@ func lookAtPlayer(t *testing.T, ctx context.Context, id string, seconds float64)
 	}
 	t.Logf("%s: %d frames, moved %.2f, %d with %d boxes (%v), %d good; of the outlines %.0f %% have the colour, beside them %.0f %%",
 		id, s.Frames, s.Moved, s.Matched, s.Boxes, s.Labels, s.Good, 100*s.On, 100*s.Off)
+	for _, line := range s.Trace {
+		t.Log(line)
+	}
 	return s
 }
 
-// boxesAreRight fails the test unless the boxes in the pixels are those of the detections.
-func boxesAreRight(t *testing.T, s sighting) {
+// boxesAreRight fails the test unless the boxes in the pixels are those of the
+// detections. A model that a frame does not wait for leaves boxes to be drawn where
+// the tracker expects them, so that a share of them may be elsewhere.
+func boxesAreRight(t *testing.T, s sighting, share float64) {
 	t.Helper()
 	if s.Frames < 20 || s.Moved < 0.05 {
 		t.Errorf("%d frames were shown, and moved by %.2f", s.Frames, s.Moved)
 	}
-	if s.Matched < 10 || s.Good < s.Boxes*7/10 || s.On < 0.6 || s.Off > s.On/2 {
+	if s.Matched < 10 || float64(s.Good) < share*float64(s.Boxes) || s.On < 0.5 || s.Off > s.On/2 {
 		t.Errorf("the boxes are not where the detections say: %+v", s)
 	}
 }
@@ -147,7 +152,7 @@ cameras:
 		do(t, ctx, chromedp.Navigate(b.URL+"/cameras/yard"))
 		sees(t, ctx, 30*time.Second, player("yard", "state"), "playing")
 		await(t, b, "yard", 20*time.Second, "sees the block", func(c Camera) bool { return len(c.Objects) > 0 })
-		boxesAreRight(t, lookAtPlayer(t, ctx, "yard", 6))
+		boxesAreRight(t, lookAtPlayer(t, ctx, "yard", 6), 0.8)
 	})
 	t.Run("cut and mended", func(t *testing.T) {
 		do(t, ctx, chromedp.Evaluate(`window.sameDocument = "the same page"; true`, nil))
@@ -179,7 +184,7 @@ cameras:
 			}
 			return false
 		})
-		boxesAreRight(t, lookAtPlayer(t, ctx, "hall", 6))
+		boxesAreRight(t, lookAtPlayer(t, ctx, "hall", 6), 0.5)
 		sees(t, ctx, 5*time.Second, `document.querySelector('[data-testid=balance]').textContent`, "Balanced")
 	})
 	if c := camera(t, b, "hall"); c.Restarts.Count != 0 {

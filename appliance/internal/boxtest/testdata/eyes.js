@@ -52,45 +52,47 @@ var colourOf = (o) => palette[(classes[o.label] * 7 + o.id) % palette.length];
 
 var chroma = (r, g, b) => { const y = 0.299 * r + 0.587 * g + 0.114 * b; return [0.564 * (b - y), 0.713 * (r - y)]; };
 
-// has tells whether the picture has a colour's hue at a pixel or next to it: the
-// picture's colours have half its resolution, and were encoded.
-function has(pixels, x, y, want) {
-  const size = want[0] * want[0] + want[1] * want[1];
-  for (let dy = -1; dy <= 1; dy++) {
-    for (let dx = -1; dx <= 1; dx++) {
-      const px = Math.min(Math.max(x + dx, 0), pixels.width - 1);
-      const py = Math.min(Math.max(y + dy, 0), pixels.height - 1);
-      const at = 4 * (py * pixels.width + px);
-      const c = chroma(pixels.data[at], pixels.data[at + 1], pixels.data[at + 2]);
-      const along = (c[0] * want[0] + c[1] * want[1]) / size;
-      const across = Math.hypot(c[0] - along * want[0], c[1] - along * want[1]);
-      if (along > 0.45 && across < 0.5 * Math.sqrt(size)) return true;
-    }
-  }
-  return false;
+// likeness is how much of a colour's hue a pixel has: 1 for the colour itself, 0
+// for grey or another hue.
+function likeness(pixels, x, y, want) {
+  const at = 4 * (clamp(y, pixels.height) * pixels.width + clamp(x, pixels.width));
+  const c = chroma(pixels.data[at], pixels.data[at + 1], pixels.data[at + 2]);
+  return (c[0] * want[0] + c[1] * want[1]) / (want[0] * want[0] + want[1] * want[1]);
 }
 
-// outline is the share of a box's outline, grown by some pixels, that has the colour.
+function clamp(v, size) { return Math.min(Math.max(Math.round(v), 0), size - 1); }
+
+// isLine tells whether a line of the colour runs through a pixel or one next to
+// it, across the direction (dx, dy): it must have more of the hue than what is
+// some pixels away on either side, for a scene may have the hue too. A thin
+// line has half of the picture's resolution and loses colour in the encoder.
+function isLine(pixels, x, y, dx, dy, want) {
+  let most = 0;
+  for (let i = -1; i <= 2; i++) most = Math.max(most, likeness(pixels, x + i * dx, y + i * dy, want));
+  const around = Math.max(likeness(pixels, x - 6 * dx, y - 6 * dy, want), likeness(pixels, x + 7 * dx, y + 7 * dy, want), 0);
+  return most - around > 0.15;
+}
+
+// outline is the share of a box's outline, grown by some pixels, that is a line
+// of the object's colour.
 function outline(pixels, o, grow) {
   const want = chroma(...colourOf(o));
-  const x0 = Math.round(o.x0) - grow, x1 = Math.round(o.x1) - 1 + grow, y0 = Math.round(o.y0) - grow, y1 = Math.round(o.y1) - 1 + grow;
+  const x0 = o.x0 - grow, x1 = o.x1 - 1 + grow, y0 = o.y0 - grow, y1 = o.y1 - 1 + grow;
   let hits = 0, all = 0;
-  const probe = (x, y) => {
+  const probe = (x, y, dx, dy) => {
     // An edge that lies on the picture's is not told from one that is missing.
-    if (x < 2 || y < 2 || x >= pixels.width - 2 || y >= pixels.height - 2) return;
+    if (x < 8 || y < 8 || x >= pixels.width - 8 || y >= pixels.height - 8) return;
     all++;
-    if (has(pixels, x, y, want)) hits++;
+    if (isLine(pixels, x, y, dx, dy, want)) hits++;
   };
-  for (let i = 0; i <= 20; i++) {
-    const x = Math.round(x0 + ((x1 - x0) * i) / 20), y = Math.round(y0 + ((y1 - y0) * i) / 20);
-    probe(x, y1);
-    probe(x0, y);
-    probe(x1, y);
-    // The label is above the box in its colour; of the upper edge its far half
-    // is enough.
-    if (i > 12) probe(x, y0);
+  for (let i = 1; i < 20; i++) {
+    const x = x0 + ((x1 - x0) * i) / 20, y = y0 + ((y1 - y0) * i) / 20;
+    probe(x, y1, 0, -1); // inwards: lines lie within the box
+    probe(x0, y, 1, 0);
+    probe(x1, y, -1, 0);
+    // The label stands on the upper edge, in the same colour.
   }
-  return all < 20 ? undefined : hits / all;
+  return all < 15 ? undefined : hits / all;
 }
 
 var ticks = (d) => Math.round((d.pts_ns * 9) / 100000);
@@ -129,7 +131,7 @@ function compare(frames, detections, start, report) {
       report.boxes++;
       on += here;
       off += beside;
-      if (here > 0.6) report.good++;
+      if (here > 0.5 && here > 2 * beside) report.good++;
       else if (report.trace.length < 12) report.trace.push(`frame ${its.frame}: ${o.label} #${o.id} ${Math.round(o.x0)},${Math.round(o.y0)}..${Math.round(o.x1)},${Math.round(o.y1)}: ${here.toFixed(2)}, beside ${beside.toFixed(2)}`);
       if (!report.labels.includes(o.label)) report.labels.push(o.label);
     }
