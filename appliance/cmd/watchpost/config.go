@@ -21,7 +21,7 @@ type configCheckCmd struct {
 
 // Run is called by kong.
 func (c *configCheckCmd) Run(context.Context, app.Program) error {
-	cfg, err := config.Load(c.File)
+	cfg, err := app.LoadConfig(c.File)
 	if err != nil {
 		return err
 	}

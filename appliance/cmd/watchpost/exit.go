@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/watchpost/watchpost/appliance/internal/app"
-	"github.com/watchpost/watchpost/appliance/internal/config"
 )
 
 // Exit codes by kind of error, so that scripts need not read messages.
@@ -23,13 +22,12 @@ const (
 const exitHelp = `Exit codes: 0 done, 1 internal, 2 usage, 3 configuration, 4 input, 5 model, 6 output, 130 interrupted.`
 
 func exitCode(err error) int {
-	var badConfig *config.Errors
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &badConfig):
+	case errors.Is(err, app.ErrConfig):
 		return exitConfig
 	case errors.Is(err, app.ErrUsage):
 		return exitUsage

@@ -93,8 +93,11 @@ func TestConfigure(t *testing.T) {
 	}
 
 	var bad *config.Errors
-	if _, err := (Program{}).configure(RunOptions{Config: "bad.yaml"}); !errors.As(err, &bad) || !strings.Contains(err.Error(), "bad.yaml:1:1") {
+	if _, err := (Program{}).configure(RunOptions{Config: "bad.yaml"}); !errors.As(err, &bad) || !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "bad.yaml:1:1") {
 		t.Errorf("a bad file: %v", err)
+	}
+	if _, err := (Program{}).configure(RunOptions{Config: "none.yaml"}); !errors.Is(err, ErrConfig) || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
 	}
 	if _, err := (Program{}).configure(RunOptions{Listen: "nonsense"}); !errors.As(err, &bad) {
 		t.Errorf("a bad address: %v", err)
@@ -159,7 +162,6 @@ func TestFindModel(t *testing.T) {
 
 func TestCheckModelTakesPaths(t *testing.T) {
 	yolox := acceltest.Media(t, "models/yolox_nano.onnx")
-	acceltest.Runtime(t) // the one of this process: CheckModel's own is refused below
 	t.Chdir(filepath.Dir(yolox))
 	p, o := program(io.Discard), ModelOptions{DataDir: t.TempDir()}
 	for _, name := range []string{"none.onnx", "none", "./none"} {

@@ -147,11 +147,6 @@ func (p Program) CheckModel(_ context.Context, o ModelOptions, name string) erro
 	if err != nil {
 		return err
 	}
-	rt, err := openRuntime(data)
-	if err != nil {
-		return err
-	}
-	defer rt.Close()
 	look := s.Get
 	if isPath(name) {
 		look = model.Read
@@ -160,6 +155,11 @@ func (p Program) CheckModel(_ context.Context, o ModelOptions, name string) erro
 	if err != nil {
 		return of(ErrModel, "%v", err)
 	}
+	rt, err := openRuntime(data)
+	if err != nil {
+		return err
+	}
+	defer rt.Close()
 	r, err := model.Prove(rt, m, model.Options{})
 	if err != nil {
 		return of(ErrModel, "%v", err)

@@ -37,6 +37,7 @@ func (p Program) logging(level, format string) Program {
 // whose text says what to do.
 var (
 	ErrUsage  = errors.New("wrong use")
+	ErrConfig = errors.New("configuration")
 	ErrInput  = errors.New("input")
 	ErrModel  = errors.New("model")
 	ErrOutput = errors.New("output")

@@ -56,7 +56,7 @@ func (p Program) configure(o RunOptions) (*config.Config, error) {
 	cfg := config.Default()
 	if o.Config != "" {
 		var err error
-		if cfg, err = config.Load(o.Config); err != nil {
+		if cfg, err = LoadConfig(o.Config); err != nil {
 			return nil, err
 		}
 	}
@@ -91,13 +91,22 @@ func (p Program) configure(o RunOptions) (*config.Config, error) {
 		}
 	}
 	if err := cfg.Validate(); err != nil {
-		return nil, err
+		return nil, of(ErrConfig, "%w", err)
 	}
 	dir, err := dataDir(cfg.DataDir)
 	if err != nil {
 		return nil, err
 	}
 	cfg.DataDir = dir
+	return cfg, nil
+}
+
+// LoadConfig reads a configuration file; its errors are ErrConfig.
+func LoadConfig(path string) (*config.Config, error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, of(ErrConfig, "%w", err)
+	}
 	return cfg, nil
 }
 
