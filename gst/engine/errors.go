@@ -118,6 +118,14 @@ func classifyRTSP(name string, m message, text string) *Error {
 		return fail(Refused, "%s: the camera refused the sign-in: check user and password", name)
 	case m.domain == domainResource && m.code == resourceNotFound, has("(404)"):
 		return fail(NotFound, "%s: the camera has no such stream: check the path", name)
+	case has("Connection refused"):
+		return fail(Unreachable, "%s: nothing listens there: check address and port, and whether the camera is on", name)
+	case has("No route to host", "unreachable"):
+		return fail(Unreachable, "%s: there is no way to this address: check it, and the network", name)
+	case has("resolving", "resolve", "Name or service not known"):
+		return fail(Unreachable, "%s: no address is known for this name", name)
+	case has("Timeout", "timed out", "timeout"):
+		return fail(Unreachable, "%s: the camera does not answer", name)
 	case m.domain == domainResource, m.domain == domainStream && m.source == "src":
 		return fail(Unreachable, "%s: no connection to the camera: %s", name, strings.ToLower(plan.RedactText(text)))
 	}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -189,7 +191,7 @@ func TestRTSPFaults(t *testing.T) {
 		l.Close()
 		w := watch(plan.Source{URL: "rtsp://admin:s3cret@" + l.Addr().String() + "/live"}, 5, 10*time.Second, nil)
 		t.Log(w.took, w.err)
-		if err := w.ended(Unreachable); err != nil || w.took > 2*time.Second {
+		if err := w.ended(Unreachable, "nothing listens"); err != nil || w.took > 2*time.Second {
 			t.Error(err, w.took)
 		}
 	})
@@ -280,7 +282,7 @@ func TestRTSPDumbServer(t *testing.T) {
 		t.Parallel()
 		w := watch(plan.Source{URL: dumb(t)}, 1, 20*time.Second, nil)
 		t.Log(w.took, w.err)
-		if err := w.ended(Unreachable); err != nil || w.took > 7*time.Second {
+		if err := w.ended(Unreachable, "does not answer"); err != nil || w.took > 7*time.Second {
 			t.Error(err, w.took)
 		}
 	})
@@ -291,4 +293,109 @@ func TestRTSPDumbServer(t *testing.T) {
 			t.Error(w.err, w.took)
 		}
 	})
+}
+
+// frozen is a camera's address, through a proxy that stops passing anything on
+// when it is told to.
+func frozen(t *testing.T, to string) (address string, freeze func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stopped atomic.Bool
+	done := make(chan struct{})
+	var both sync.WaitGroup
+	go func() {
+		defer close(done)
+		for {
+			a, err := l.Accept()
+			if err != nil {
+				return
+			}
+			b, err := net.Dial("tcp", to)
+			if err != nil {
+				a.Close()
+				continue
+			}
+			pass := func(dst, src net.Conn) {
+				buf := make([]byte, 64<<10)
+				for {
+					n, err := src.Read(buf)
+					if err != nil {
+						break
+					}
+					if !stopped.Load() {
+						_, _ = dst.Write(buf[:n])
+					}
+				}
+				a.Close()
+				b.Close()
+			}
+			both.Go(func() { pass(a, b) })
+			both.Go(func() { pass(b, a) })
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-done; both.Wait() })
+	return l.Addr().String(), func() { stopped.Store(true) }
+}
+
+// A camera whose plug was pulled answers nothing any more, not even the request
+// to end the session.
+func TestRTSPDeadServerEnds(t *testing.T) {
+	clip := levels(t, 320, 240, 15)
+	cam := &rtspCam{}
+	cam.start(t, h264Track(t, clip), clip, false)
+	address, freeze := frozen(t, cam.addr)
+	ctx, cancel := context.WithCancel(t.Context())
+	var cancelled time.Time
+	n := 0
+	err := Read(ctx, plan.Source{URL: "rtsp://" + address + "/live"}, Handlers{Frame: func(f *Frame) {
+		f.Release()
+		if n++; n == 20 {
+			freeze()
+			time.AfterFunc(500*time.Millisecond, func() { cancelled = time.Now(); cancel() })
+		}
+	}})
+	if took := time.Since(cancelled); !errors.Is(err, context.Canceled) || took > time.Second {
+		t.Errorf("cancelled, it took %v to end with %v", took, err)
+	}
+}
+
+// The time of capture is when the packets of a picture were here; the picture
+// itself must follow within less than a frame's time.
+func TestRTSPDelay(t *testing.T) {
+	clip := levels(t, 640, 360, 15)
+	for _, transport := range []string{"tcp", "udp"} {
+		t.Run(transport, func(t *testing.T) {
+			cam := &rtspCam{}
+			cam.start(t, h264Track(t, clip), clip, false)
+			var arrival, total []time.Duration
+			watch(plan.Source{URL: cam.url(""), Transport: transport, Threads: 2}, 150, 20*time.Second, func(f *Frame) {
+				now, clock := time.Now(), monotonic()
+				all := now.Sub(cam.sentAt(level(f)))
+				arrival = append(arrival, all-time.Duration(clock-f.Captured))
+				total = append(total, all)
+			})
+			if len(total) < 150 {
+				t.Fatalf("%d frames", len(total))
+			}
+			arrival, total = arrival[30:], total[30:]
+			slices.Sort(arrival)
+			slices.Sort(total)
+			middle, late := len(total)/2, len(total)*9/10
+			t.Logf("sent to captured: median %v, p90 %v; sent to frame: median %v, p90 %v", arrival[middle], arrival[late], total[middle], total[late])
+			if arrival[middle] > 10*time.Millisecond || arrival[0] < -time.Millisecond || total[middle] > 25*time.Millisecond {
+				t.Errorf("too late")
+			}
+		})
+	}
+}
+
+func TestRTSPNameNotKnown(t *testing.T) {
+	w := watch(plan.Source{URL: "rtsp://admin:s3cret@nosuchcamera.invalid/live"}, 1, 20*time.Second, nil)
+	t.Log(w.took, w.err)
+	if err := w.ended(Unreachable, "name"); err != nil {
+		t.Error(err)
+	}
 }

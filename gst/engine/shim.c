@@ -152,19 +152,40 @@ static gboolean is_video_rtp(GstCaps *caps) {
   return media && strcmp(media, "video") == 0;
 }
 
+// Links a network stream to the sink: through a chain of ours, else parsebin.
+static gboolean link_packets(wp_input *in, GstPad *pad, GstCaps *caps) {
+  GstPad *sink = gst_element_get_static_pad(in->sink, "sink");
+  // What stands in front of parsebin: descriptions have to have a link in them.
+  GstElement *packets = gst_bin_get_by_name(GST_BIN(in->pipeline), "packets");
+  GstPad *parse = gst_element_get_static_pad(packets, "sink");
+  gboolean ok = FALSE;
+  GstElement *chain = NULL;
+  if (gst_pad_is_linked(sink) || gst_pad_is_linked(parse)) {
+    // Another one is there already.
+  } else if ((chain = wp_rtp_chain(caps))) {
+    gst_bin_add(GST_BIN(in->pipeline), chain);
+    GstPad *csink = gst_element_get_static_pad(chain, "sink"), *csrc = gst_element_get_static_pad(chain, "src");
+    ok = gst_pad_link(csrc, sink) == GST_PAD_LINK_OK && gst_element_sync_state_with_parent(chain) &&
+         gst_pad_link(pad, csink) == GST_PAD_LINK_OK;
+    gst_object_unref(csink);
+    gst_object_unref(csrc);
+    if (ok) g_atomic_int_inc(&in->video);
+  } else {
+    ok = gst_pad_link(pad, parse) == GST_PAD_LINK_OK;
+  }
+  gst_object_unref(parse);
+  gst_object_unref(packets);
+  gst_object_unref(sink);
+  return ok;
+}
+
 static void net_pad_added(GstElement *net, GstPad *pad, gpointer data) {
   (void)net;
-  // The description links the first pad by itself; a second try over another
-  // transport makes new ones.
-  if (gst_pad_is_linked(pad)) return;
   wp_input *in = data;
   gboolean taken = FALSE;
   GstCaps *caps = gst_pad_get_current_caps(pad);
   if (!caps) caps = gst_pad_query_caps(pad, NULL);
-  GstPad *sink = gst_element_get_static_pad(in->parse, "sink");
-  if (is_video_rtp(caps) && !gst_pad_is_linked(sink))
-    taken = gst_pad_link(pad, sink) == GST_PAD_LINK_OK;
-  gst_object_unref(sink);
+  if (is_video_rtp(caps)) taken = link_packets(in, pad, caps);
   if (!taken) sink_away(in, pad);
   if (caps) gst_caps_unref(caps);
 }

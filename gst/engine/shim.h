@@ -36,6 +36,8 @@ typedef struct {
 } wp_input;
 wp_input *wp_input_watch(void *pipeline, void *net, void *parse, void *sink);
 void wp_input_unref(wp_input *in);
+// A bin that makes whole pictures of a stream's packets; NULL: parsebin has to.
+GstElement *wp_rtp_chain(GstCaps *caps);
 int wp_input_video(wp_input *in);
 int wp_input_other(wp_input *in);
 int wp_input_done(wp_input *in);
@@ -137,8 +139,9 @@ void wp_force_keyframe(void *sink, guint count);
 // A buffer with a copy of data, to push with wp_push_bytes.
 int wp_push_bytes(void *src, const void *data, gsize size);
 
-// The modes of a camera, one a line: media format|- width height fps*1000.
+// The modes of a camera, one a line: media format|- width height slowest fastest, the
+// rates as n/d or "-" if not told; of a range of sizes the nearest to what is wanted.
 // Freed with g_free; the source is left ready.
-char *wp_modes(void *src);
+char *wp_modes(void *src, int width, int height);
 
 #endif

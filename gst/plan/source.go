@@ -131,7 +131,7 @@ func openRTSP(s Source) (Input, error) {
 		return Input{}, fmt.Errorf("unknown RTSP transport %q: want tcp, udp or nothing", s.Transport)
 	}
 	in := Input{Kind: RTSP, Live: true, Parse: "parse", Net: "src"}
-	in.Launch = "rtspsrc name=src ! parsebin name=parse " + units
+	in.Launch = "rtspsrc name=src identity name=packets silent=true ! parsebin name=parse " + units
 	user := u.User
 	u.User = nil
 	in.Props = []Prop{
