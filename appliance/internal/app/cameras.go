@@ -26,7 +26,7 @@ type bridge struct {
 // Publish implements camera.Output.
 func (b *bridge) Publish(u link.AccessUnit) {
 	b.stream.Publish(live.Unit{
-		Codec: live.Codec(u.Codec), Keyframe: u.Keyframe, Slate: u.Slate,
+		Codec: live.Codec(u.Codec), Keyframe: u.Keyframe, Slate: u.Slate, Own: u.Own,
 		PTS: u.PTS, Captured: u.Captured, Data: u.Data,
 	})
 }
@@ -92,7 +92,7 @@ func startOf(c config.Camera) link.Start {
 			Width: c.Capture.Width, Height: c.Capture.Height, FPS: c.Capture.FPS,
 		},
 		Threshold: c.Threshold, Classes: c.Classes, Gate: c.MotionGate, MaxFPS: c.MaxFPS,
-		Picture: link.Picture{MaxHeight: c.Picture.MaxHeight, Bitrate: int(c.Picture.Bitrate), KeyframeInterval: c.Picture.KeyframeInterval},
+		Picture: link.Picture{MaxHeight: c.Picture.MaxHeight, Bitrate: int(c.Picture.Bitrate), KeyframeInterval: c.Picture.KeyframeInterval, Boxes: c.Boxes},
 	}
 	return s
 }
@@ -134,6 +134,7 @@ func (cs *cameras) follow(ctx context.Context, b *bridge) {
 			}
 			v := api.Detections{Camera: id, Frame: d.Frame, PTS: int64(d.PTS), Width: d.Width, Height: d.Height, Objects: objects(d.Objects)}
 			cs.tell(api.Event{Detections: &v})
+			b.stream.PublishBoxes(boxes(d))
 		}
 	}
 }
@@ -185,6 +186,7 @@ func cameraView(s camera.Snapshot, viewers int) api.Camera {
 	v := api.Camera{
 		ID: s.ID, Name: s.Name, State: stateName(s), Reason: s.Reason, Since: s.Since,
 		Analyser: s.Analyser, Runtime: s.Runtime, Encoder: s.Encoder,
+		Boxes: s.Boxes, BoxesReason: s.BoxesReason,
 		Ledger: ledgerView(s.Ledger), Viewers: viewers,
 		Restarts: api.Restarts{Count: int(s.Restarts)},
 	}
@@ -247,4 +249,13 @@ func objects(in []link.Object) []api.Object {
 		out[i] = api.Object{ID: o.ID, Label: o.Label, Score: o.Score, X0: o.X0, Y0: o.Y0, X1: o.X1, Y1: o.Y1}
 	}
 	return out
+}
+
+// boxes are a frame's objects in the live server's words.
+func boxes(d link.Detections) live.Boxes {
+	b := live.Boxes{PTS: d.PTS, Width: d.Width, Height: d.Height, Objects: make([]live.Box, len(d.Objects))}
+	for i, o := range d.Objects {
+		b.Objects[i] = live.Box(o)
+	}
+	return b
 }

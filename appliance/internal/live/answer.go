@@ -33,8 +33,9 @@ func (o *offer) peerCodec() peer.Codec {
 	}}
 }
 
-// compose writes the offer that the WebRTC stack is given: the video section
-// alone, with the ICE parameters of this generation.
+// compose writes the offer that the WebRTC stack is given: the video section,
+// and that of data channels if there is one, with the ICE parameters of this
+// generation.
 func (o *offer) compose(ice iceParameters, generation int) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
@@ -43,20 +44,27 @@ func (o *offer) compose(ice iceParameters, generation int) string {
 	line("o=- 1 %d IN IP4 127.0.0.1", generation)
 	line("s=-")
 	line("t=0 0")
-	line("a=group:BUNDLE %s", mid)
+	if o.data >= 0 {
+		line("a=group:BUNDLE %s %s", mid, o.sections[o.data].mid)
+	} else {
+		line("a=group:BUNDLE %s", mid)
+	}
 	if o.lite {
 		line("a=ice-lite")
 	}
 	line("m=video 9 UDP/TLS/RTP/SAVPF %d", o.payloadType)
-	line("c=IN IP4 0.0.0.0")
-	line("a=ice-ufrag:%s", ice.ufrag)
-	line("a=ice-pwd:%s", ice.pwd)
-	if o.trickle {
-		line("a=ice-options:trickle")
+	transport := func(mid string) {
+		line("c=IN IP4 0.0.0.0")
+		line("a=ice-ufrag:%s", ice.ufrag)
+		line("a=ice-pwd:%s", ice.pwd)
+		if o.trickle {
+			line("a=ice-options:trickle")
+		}
+		line("a=fingerprint:%s", o.fingerprint)
+		line("a=setup:%s", o.setup)
+		line("a=mid:%s", mid)
 	}
-	line("a=fingerprint:%s", o.fingerprint)
-	line("a=setup:%s", o.setup)
-	line("a=mid:%s", mid)
+	transport(mid)
 	line("a=recvonly")
 	line("a=rtcp-mux")
 	line("a=rtpmap:%d %s/%d", o.payloadType, strings.TrimPrefix(mimeType(o.codec), "video/"), clockRate)
@@ -66,27 +74,42 @@ func (o *offer) compose(ice iceParameters, generation int) string {
 	for _, f := range feedback {
 		line("a=rtcp-fb:%d %s", o.payloadType, strings.TrimSpace(f.Type+" "+f.Parameter))
 	}
+	if o.data >= 0 {
+		line("m=application 9 %s %s", dataProtos, dataFormat)
+		transport(o.sections[o.data].mid)
+		line("a=sctp-port:5000")
+	}
 	return b.String()
 }
 
-// complete puts the refused sections beside the one that the WebRTC stack
+// complete puts the refused sections beside those that the WebRTC stack
 // answered, in the order of the viewer's offer (RFC 3264 section 6).
 func (o *offer) complete(answer string) (string, error) {
 	var d sdp.SessionDescription
 	if err := d.UnmarshalString(answer); err != nil {
 		return "", fmt.Errorf("parse own answer: %w", err)
 	}
-	if len(d.MediaDescriptions) != 1 {
-		return "", fmt.Errorf("own answer has %d media sections, want 1", len(d.MediaDescriptions))
+	want := 1
+	if o.data >= 0 {
+		want = 2
 	}
-	video := d.MediaDescriptions[0]
-	// With rtcp-mux there is no second component, though pion lists it.
-	video.Attributes = slices.DeleteFunc(video.Attributes, secondComponent)
+	answered := d.MediaDescriptions
+	if len(answered) != want {
+		return "", fmt.Errorf("own answer has %d media sections, want %d", len(answered), want)
+	}
+	for _, m := range answered {
+		// With rtcp-mux there is no second component, though pion lists it.
+		m.Attributes = slices.DeleteFunc(m.Attributes, secondComponent)
+	}
 	d.Attributes = append(d.Attributes, sdp.NewAttribute("ice-options", "trickle"))
 	d.MediaDescriptions = nil
 	for i, s := range o.sections {
-		if i == o.video {
-			d.MediaDescriptions = append(d.MediaDescriptions, video)
+		switch i {
+		case o.video:
+			d.MediaDescriptions = append(d.MediaDescriptions, answered[0])
+			continue
+		case o.data:
+			d.MediaDescriptions = append(d.MediaDescriptions, answered[1])
 			continue
 		}
 		formats := strings.Fields(s.formats)
@@ -120,7 +143,8 @@ func localICE(description string) (p iceParameters, mid string, err error) {
 	if err = d.UnmarshalString(description); err != nil {
 		return p, "", fmt.Errorf("parse own description: %w", err)
 	}
-	for _, m := range d.MediaDescriptions {
+	// One transport for all sections: the first one tells all.
+	for _, m := range d.MediaDescriptions[:min(1, len(d.MediaDescriptions))] {
 		for _, a := range m.Attributes {
 			switch a.Key {
 			case "ice-ufrag":

@@ -36,6 +36,10 @@ type Unit struct {
 	Keyframe bool
 	// Slate: the picture is a slate, not the camera's.
 	Slate bool
+	// Own: the camera made the picture itself. Its next keyframe comes when the
+	// camera pleases, so everything since the last one is kept for viewers to
+	// begin with.
+	Own bool
 	// PTS is the presentation time in the producer's run; it may start anew
 	// with every run.
 	PTS time.Duration

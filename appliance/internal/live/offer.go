@@ -34,6 +34,7 @@ type offer struct {
 	lite        bool
 	trickle     bool
 	video       int // index of the section that is answered
+	data        int // that of data channels; -1: none was offered
 	sections    []section
 }
 
@@ -42,6 +43,12 @@ type iceParameters struct {
 	ufrag, pwd string
 	candidates []string // "candidate:…"
 }
+
+// A section of data channels, RFC 8841.
+const (
+	dataProtos = "UDP/DTLS/SCTP"
+	dataFormat = "webrtc-datachannel"
+)
 
 // section is a media section of the offer, as it is needed to refuse it.
 type section struct {
@@ -68,7 +75,7 @@ func parseOffer(body []byte) (*offer, *problem) {
 	if n := len(d.MediaDescriptions); n == 0 || n > maxSections {
 		return nil, badSDP("it has %d media sections, 1 to %d can be served", n, maxSections)
 	}
-	o := &offer{video: -1}
+	o := &offer{video: -1, data: -1}
 	var p *problem
 	for i, m := range d.MediaDescriptions {
 		s, p := parseSection(m)
@@ -81,6 +88,9 @@ func parseOffer(body []byte) (*offer, *problem) {
 		o.sections = append(o.sections, s)
 		if s.media == "video" && o.video < 0 {
 			o.video = i
+		}
+		if s.media == "application" && s.protos == dataProtos && s.formats == dataFormat && o.data < 0 {
+			o.data = i
 		}
 	}
 	if o.video < 0 {

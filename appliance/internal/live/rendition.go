@@ -3,6 +3,7 @@ package live
 import (
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,6 +13,12 @@ const (
 	// this far at most; older packets are of no use to a live picture.
 	ringFrames = 128
 	ringBytes  = 4 << 20
+	// Of a camera's own pictures everything from the last keyframe on is kept,
+	// within these bounds: about 20 s at 60 fps. A viewer that joins later in a
+	// longer group waits for the next one.
+	ownFrames = 1200
+	ownBytes  = 16 << 20
+	ownTime   = 20 * time.Second
 	// fresh is how old a keyframe may be for a viewer to start from it.
 	fresh = keyframeInterval
 	// jump is the step in PTS from which it is no longer taken as the time
@@ -25,7 +32,10 @@ const (
 type frame struct {
 	first    uint64 // index of its first packet in the rendition
 	stamp    uint32 // RTP timestamp
+	number   uint64
+	pts      time.Duration
 	keyframe bool
+	own      bool // the camera's own
 	captured int64
 	arrived  time.Time
 	payloads [][]byte
@@ -41,12 +51,14 @@ type rendition struct {
 	publishing sync.Mutex // one Publish at a time
 
 	mu     sync.RWMutex
-	ring   [ringFrames]*frame
-	tail   uint64 // number of the oldest frame kept
-	head   uint64 // number of the next frame
-	packet uint64 // index of the next packet
+	ring   []*frame // of the numbers tail to head-1
+	tail   uint64   // number of the oldest frame kept
+	head   uint64   // number of the next frame
+	packet uint64   // index of the next packet
 	bytes  int
 	key    uint64 // number of the newest keyframe, 0: none
+
+	own atomic.Bool // the newest frame is the camera's own
 
 	counters counters
 }
@@ -71,7 +83,7 @@ func (r *rendition) publish(u Unit, now time.Time) error {
 		return err
 	}
 	f := &frame{
-		stamp: r.clock.stamp(u.PTS, now), keyframe: u.Keyframe, captured: u.Captured,
+		stamp: r.clock.stamp(u.PTS, now), pts: u.PTS, own: u.Own, keyframe: u.Keyframe, captured: u.Captured,
 		arrived: now, payloads: payloads,
 	}
 	for _, p := range payloads {
@@ -84,12 +96,15 @@ func (r *rendition) publish(u Unit, now time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f.first = r.packet
-	for r.tail < r.head && (r.head-r.tail >= ringFrames || r.bytes+f.bytes > ringBytes) {
-		r.bytes -= r.ring[r.tail%ringFrames].bytes
-		r.ring[r.tail%ringFrames] = nil
+	f.number = r.head
+	for len(r.ring) > 0 && r.evicts(f) {
+		r.bytes -= r.ring[0].bytes
+		r.ring[0] = nil
+		r.ring = r.ring[1:]
 		r.tail++
 	}
-	r.ring[r.head%ringFrames] = f
+	r.ring = append(r.ring, f)
+	r.own.Store(u.Own)
 	if u.Keyframe {
 		r.key = r.head
 	}
@@ -97,6 +112,16 @@ func (r *rendition) publish(u Unit, now time.Time) error {
 	r.packet += uint64(len(payloads))
 	r.bytes += f.bytes
 	return nil
+}
+
+// evicts tells whether the oldest frame has to make room for f.
+func (r *rendition) evicts(f *frame) bool {
+	n, bytes := len(r.ring), r.bytes+f.bytes
+	if n < ringFrames && bytes <= ringBytes {
+		return false
+	}
+	begins := r.tail == r.key && f.own && !f.keyframe // what viewers begin with
+	return !begins || n >= ownFrames || bytes > ownBytes || f.arrived.Sub(r.ring[0].arrived) > ownTime
 }
 
 // frame returns a frame by its number, or nil when it is not in the ring (gone,
@@ -107,7 +132,7 @@ func (r *rendition) frame(n uint64) *frame {
 	if n < r.tail || n >= r.head {
 		return nil
 	}
-	return r.ring[n%ringFrames]
+	return r.ring[n-r.tail]
 }
 
 // bounds returns the numbers of the oldest frame and of the next to come.
@@ -117,15 +142,16 @@ func (r *rendition) bounds() (tail, head uint64) {
 	return r.tail, r.head
 }
 
-// start returns the number of the newest keyframe if it is fresh and not
-// before frame n.
+// start returns the number of the newest keyframe if it is fresh, or the
+// camera's own, and not before frame n.
 func (r *rendition) start(n uint64, now time.Time) (uint64, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if r.key < r.tail || r.key < n || r.key == 0 {
 		return 0, false
 	}
-	return r.key, now.Sub(r.ring[r.key%ringFrames].arrived) < fresh
+	f := r.ring[r.key-r.tail]
+	return r.key, now.Sub(f.arrived) < fresh || f.own && r.own.Load()
 }
 
 // payload returns the packet with an index, for a retransmission, and the
@@ -135,7 +161,7 @@ func (r *rendition) payload(index uint64) (f *frame, i int) {
 	defer r.mu.RUnlock()
 	// Packets lost are of the last frames: search from the newest.
 	for n := r.head - 1; n >= r.tail; n-- {
-		f := r.ring[n%ringFrames]
+		f := r.ring[n-r.tail]
 		if index >= f.first {
 			if i := index - f.first; i < uint64(len(f.payloads)) {
 				return f, int(i)

@@ -58,6 +58,7 @@ func (v *viewer) listen(sender *webrtc.RTPSender, burst func(func()), ask func()
 				v.rendition.counters.pictureLosses.Add(1)
 				// A viewer that skips gets the next keyframe anyway.
 				if !v.skipping() {
+					v.lost.Store(v.rendition.own.Load())
 					ask()
 				}
 			}
@@ -72,7 +73,7 @@ func (v *viewer) resend(nack *rtcp.TransportLayerNack) {
 	now := time.Now()
 	for i := range nack.Nacks {
 		nack.Nacks[i].Range(func(seq uint16) bool {
-			index, ok := v.find(seq)
+			index, replay, ok := v.find(seq)
 			var f *frame
 			var at int
 			if ok {
@@ -83,7 +84,7 @@ func (v *viewer) resend(nack *rtcp.TransportLayerNack) {
 				return true
 			}
 			h := &v.nackHeader
-			h.SequenceNumber, h.Timestamp, h.Marker = seq, f.stamp, at == len(f.payloads)-1
+			h.SequenceNumber, h.Timestamp, h.Marker = seq, replay.stampOf(f), at == len(f.payloads)-1
 			if n, err := v.writer.WriteRTP(h, f.payloads[at]); err != nil || n == 0 {
 				c.nacksMissed.Add(1)
 				return true

@@ -55,7 +55,10 @@ func hexID() string {
 // newSession answers an offer. The session is not yet known to the server or
 // the stream.
 func newSession(s *Server, st *Stream, o *offer) (ses *session, answer string, err error) {
-	pc, err := s.peers.Peer(peer.Options{Codecs: []peer.Codec{o.peerCodec()}})
+	pc, err := s.peers.Peer(peer.Options{
+		Codecs: []peer.Codec{o.peerCodec()},
+		Tune:   func(e *webrtc.SettingEngine) { e.SetSCTPMaxReceiveBufferSize(channelMemory) },
+	})
 	if err != nil {
 		return nil, "", err
 	}
@@ -67,6 +70,7 @@ func newSession(s *Server, st *Stream, o *offer) (ses *session, answer string, e
 	id := hexID()
 	ses = &session{id: id, stream: st, pc: pc, offer: o, remote: o.ice, generation: 1, etag: quotedTag(),
 		viewer: newViewer(st.rendition(o.codec), st.id), log: st.log.With("viewer", id[:8])}
+	ses.takeChannels()
 	ses.viewer.report = func(p rtcp.Packet) error { return pc.WriteRTCP([]rtcp.Packet{p}) }
 	transceiver, err := pc.AddTransceiverFromTrack(ses.viewer,
 		webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
@@ -155,4 +159,5 @@ func (ses *session) close() {
 		ses.log.Debug("close connection", "error", err)
 	}
 	ses.reading.Wait()
+	ses.dropChannels()
 }

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +20,10 @@ type Stream struct {
 
 	renditions [len(codecs)]*rendition
 
+	boxes       chan []byte // messages for the sender; leaky
+	channels    atomic.Int64
+	boxCounters boxesCounters
+
 	wake   chan struct{} // capacity 1: something changed
 	closed chan struct{}
 	done   chan struct{}
@@ -33,7 +38,8 @@ type Stream struct {
 func newStream(s *Server, id string, p Producer) *Stream {
 	st := &Stream{
 		id: id, server: s, log: s.log.With("camera", id), producer: p,
-		wake: make(chan struct{}, 1), closed: make(chan struct{}), done: make(chan struct{}),
+		boxes: make(chan []byte, boxesQueue),
+		wake:  make(chan struct{}, 1), closed: make(chan struct{}), done: make(chan struct{}),
 	}
 	for i, c := range codecs {
 		st.renditions[i] = newRendition(c)
@@ -168,13 +174,14 @@ func (s *sender) round() {
 	}
 	keyless, wait := s.pump(viewers, now)
 	again = soonest(again, wait)
+	s.sendBoxes(viewers)
 	for i, r := range s.renditions {
 		k := &s.keyframes[i]
 		if asked[i] || keyless[i] {
 			k.want()
 		}
 		s.look(i, k)
-		if counts[i] == 0 {
+		if counts[i] == 0 || r.own.Load() {
 			k.wanted = false
 			continue
 		}

@@ -237,14 +237,14 @@ func TestRing(t *testing.T) {
 	}
 
 	v := &viewer{rendition: r, seq: 10}
-	v.sent = [spans]span{{500, 505}, {300, 303}, {100, 102}} // 10 packets: 0 to 9
+	v.sent = [spans]span{{from: 500, to: 505}, {from: 300, to: 303}, {from: 100, to: 102}} // 10 packets: 0 to 9
 	for seq, want := range map[uint16]uint64{9: 504, 5: 500, 4: 302, 2: 300, 1: 101, 0: 100} {
-		if got, ok := v.find(seq); !ok || got != want {
+		if got, _, ok := v.find(seq); !ok || got != want {
 			t.Errorf("sequence number %d is packet %d, %v; want %d", seq, got, ok, want)
 		}
 	}
 	for _, seq := range []uint16{10, 11, 65535, 40000} {
-		if got, ok := v.find(seq); ok {
+		if got, _, ok := v.find(seq); ok {
 			t.Errorf("sequence number %d, never sent, is packet %d", seq, got)
 		}
 	}

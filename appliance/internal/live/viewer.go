@@ -34,7 +34,10 @@ const (
 )
 
 // span is a run of consecutive packets that a viewer was sent.
-type span struct{ from, to uint64 } // packet indices of the rendition, to excluded
+type span struct {
+	from, to uint64 // packet indices of the rendition, to excluded
+	replay
+}
 
 // viewer is one peer's place in a rendition, and the peer's video track.
 // Bind and Unbind are called by pion.
@@ -49,6 +52,9 @@ type viewer struct {
 
 	live atomic.Bool // connected: packets may be sent
 	gone atomic.Bool // closed: no more of it
+	// lost: the viewer's decoder has lost the picture, and no keyframe can be asked for.
+	lost  atomic.Bool
+	boxes atomic.Pointer[webrtc.DataChannel] // nil: it opened none
 	// retransmit is the budget of the retransmission of packets; used by the
 	// goroutine that reads RTCP only.
 	retransmit bucket
@@ -63,6 +69,9 @@ type viewer struct {
 	seq     uint16 // sequence number of the next packet
 	sent    [spans]span
 	since   time.Time // waiting since
+	stamp   uint32    // of the frame sent last
+	behind  time.Time // it is sent old frames since then; zero: it is not
+	rewound time.Time // when it was last sent a group again
 
 	tokens  float64 // packets that may be sent now
 	tokenAt time.Time
@@ -131,6 +140,7 @@ func (v *viewer) send(now time.Time) (o outcome) {
 	if !v.live.Load() || v.gone.Load() || v.writer == nil {
 		return o
 	}
+	v.rewind(now)
 	for budget := v.allowance(now); ; {
 		if v.waiting && !v.resume(now) {
 			o.keyless = !v.started || (!v.since.IsZero() && now.Sub(v.since) > patience)
@@ -142,9 +152,10 @@ func (v *viewer) send(now time.Time) (o outcome) {
 				v.wait(now)
 				continue
 			}
+			v.behind = time.Time{}
 			return o
 		}
-		if v.at == 0 && now.Sub(f.arrived) > late {
+		if v.at == 0 && now.Sub(f.arrived) > late && (v.behind.IsZero() || now.Sub(v.behind) > replayTime) {
 			v.wait(now)
 			continue
 		}
@@ -164,6 +175,9 @@ func (v *viewer) send(now time.Time) (o outcome) {
 		if v.at == len(f.payloads) {
 			v.next, v.at = v.next+1, 0
 			o.frames++
+			if f.keyframe {
+				v.lost.Store(false)
+			}
 			v.reportAt(now, f)
 		}
 	}
@@ -174,7 +188,8 @@ func (v *viewer) send(now time.Time) (o outcome) {
 func (v *viewer) write(f *frame, budget int) (n int, ok bool) {
 	c := &v.rendition.counters
 	h := &v.header
-	h.Timestamp = f.stamp
+	h.Timestamp = v.sent[0].stampOf(f)
+	v.stamp = h.Timestamp
 	octets := 0
 	ok = true
 	for n < budget && v.at < len(f.payloads) {
@@ -214,36 +229,54 @@ func (v *viewer) resume(now time.Time) bool {
 	if !ok {
 		return false
 	}
+	skipped := n - v.next
+	if !v.begin(n, now) {
+		return false
+	}
+	if v.started {
+		v.rendition.counters.skipped.Add(skipped)
+	}
+	return true
+}
+
+// begin puts the viewer at frame n, a keyframe.
+func (v *viewer) begin(n uint64, now time.Time) bool {
 	f := v.rendition.frame(n)
 	if f == nil {
 		return false
 	}
-	if v.started {
-		v.rendition.counters.skipped.Add(n - v.next)
+	s := span{from: f.first, to: f.first}
+	v.behind = time.Time{}
+	if f.own {
+		var ok bool
+		if s.replay, ok = v.rendition.replay(f, v.stamp, v.started); !ok {
+			return false
+		}
+		v.behind = now
 	}
 	v.waiting, v.since, v.next, v.at = false, time.Time{}, n, 0
 	copy(v.sent[1:], v.sent[:])
-	v.sent[0] = span{f.first, f.first}
+	v.sent[0] = s
 	return true
 }
 
 // find returns the packet that was sent with a sequence number. The caller
 // does not hold mu.
-func (v *viewer) find(seq uint16) (index uint64, ok bool) {
+func (v *viewer) find(seq uint16) (index uint64, r replay, ok bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	back := uint64(v.seq - seq) // how many packets ago; wraps as it should
 	if back == 0 || back > 1<<15 {
-		return 0, false
+		return 0, r, false
 	}
 	for _, s := range v.sent {
 		if n := s.to - s.from; back <= n {
-			return s.to - back, true
+			return s.to - back, s.replay, true
 		} else {
 			back -= n
 		}
 	}
-	return 0, false
+	return 0, r, false
 }
 
 // lag returns how many frames the viewer is behind.
