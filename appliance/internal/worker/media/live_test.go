@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -304,5 +305,50 @@ func TestHangingStageIsNoSignOfLife(t *testing.T) {
 	w.start.Mode = "file"
 	if got := w.stuck(); got != "" {
 		t.Errorf("a file's encoder that takes its time: %q", got)
+	}
+}
+
+// Viewers come and go for months: encoders, their threads and their memory go
+// with them.
+func TestEncodersLeaveNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes ten seconds")
+	}
+	s := begin(t, demo())
+	s.until("frames", 5*time.Second, func() bool { return len(s.found) > 0 })
+	threads := func() int {
+		list, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			t.Skip("no /proc here")
+		}
+		return len(list)
+	}
+	watch := func() {
+		s.send(link.KindWant, link.Want{H264: true, VP8: true})
+		s.until("units of both", 5*time.Second, func() bool {
+			var seen [maxCodec + 1]bool
+			for _, u := range s.units {
+				seen[u.Codec] = true
+			}
+			return seen[link.H264] && seen[link.VP8]
+		})
+		s.send(link.KindWant, link.Want{})
+		time.Sleep(300 * time.Millisecond)
+		s.mu.Lock()
+		s.units, s.found = nil, nil // their memory is not the worker's
+		s.mu.Unlock()
+	}
+	var before, after int
+	var early, late int64
+	for i := range 24 {
+		watch()
+		if i == 7 {
+			before, early = threads(), residentBytes()
+		}
+	}
+	after, late = threads(), residentBytes()
+	t.Logf("threads %d, then %d; memory %d MB, then %d MB", before, after, early>>20, late>>20)
+	if after > before+4 || late > early+16<<20 {
+		t.Errorf("16 more encoders of each kind left threads (%d, then %d) or memory (%d MB, then %d MB)", before, after, early>>20, late>>20)
 	}
 }
