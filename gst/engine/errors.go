@@ -122,10 +122,12 @@ func classifyRTSP(name string, m message, text string) *Error {
 		return fail(Unreachable, "%s: nothing listens there: check address and port, and whether the camera is on", name)
 	case has("No route to host", "unreachable"):
 		return fail(Unreachable, "%s: there is no way to this address: check it, and the network", name)
-	case has("resolving", "resolve", "Name or service not known"):
-		return fail(Unreachable, "%s: no address is known for this name", name)
 	case has("Timeout", "timed out", "timeout"):
 		return fail(Unreachable, "%s: the camera does not answer", name)
+	case has("Failed to connect. (Generic error)"):
+		// GStreamer tells no more of a name without an address, or of a port
+		// where nobody listens.
+		return fail(Unreachable, "%s: cannot be connected to: check name, address and port, and whether the camera is on", name)
 	case m.domain == domainResource, m.domain == domainStream && m.source == "src":
 		return fail(Unreachable, "%s: no connection to the camera: %s", name, strings.ToLower(plan.RedactText(text)))
 	}

@@ -191,7 +191,7 @@ func TestRTSPFaults(t *testing.T) {
 		l.Close()
 		w := watch(plan.Source{URL: "rtsp://admin:s3cret@" + l.Addr().String() + "/live"}, 5, 10*time.Second, nil)
 		t.Log(w.took, w.err)
-		if err := w.ended(Unreachable, "nothing listens"); err != nil || w.took > 2*time.Second {
+		if err := w.ended(Unreachable, "address and port"); err != nil || w.took > 2*time.Second {
 			t.Error(err, w.took)
 		}
 	})
