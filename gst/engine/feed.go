@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"github.com/watchpost/watchpost/gst/plan"
 )
 
 // feeder takes units from the queue to the decoder of the moment, in time. As
@@ -27,9 +25,10 @@ type feeder struct {
 	facts   facts // as of the last unit
 
 	// Pacing: the time line's zero on the clock.
-	base  time.Time
-	zero  time.Duration
-	ahead time.Duration // of the last unit, on the time line
+	base   time.Time
+	zero   time.Duration
+	ahead  time.Duration // of the last unit, on the time line
+	behind time.Time     // since when units are left out to catch up; zero: none are
 }
 
 // Bounds of what is kept for another decoder.
@@ -118,6 +117,11 @@ func (f *feeder) feed(ctx context.Context, d *decoder) {
 			continue
 		}
 		f.toKeyframe = false
+		if f.late(u) {
+			f.r.dropped.Add(1)
+			f.drop()
+			continue
+		}
 		if !f.pace(ctx, u) {
 			return
 		}
@@ -179,47 +183,4 @@ func (f *feeder) shed() {
 	}
 	f.backlog = append(f.backlog[:0], f.backlog[f.next:]...)
 	f.next, f.bytes = 0, 0
-}
-
-// lag is how far a paced file may fall behind its clock before the clock gives
-// in: a box that is too slow for a file shows it slower, not further behind.
-const lag = time.Second
-
-// pace waits until it is a unit's time and stamps it; false if ctx ended.
-func (f *feeder) pace(ctx context.Context, u *unit) bool {
-	if f.r.in.Kind != plan.File || !f.r.in.Live {
-		return ctx.Err() == nil
-	}
-	at := u.dts
-	if at == none {
-		at = u.pts
-	}
-	if at == none {
-		at = f.ahead + u.facts.frame
-	}
-	at = max(at, f.ahead)
-	f.ahead = at
-	now := time.Now()
-	if f.base.IsZero() {
-		f.base, f.zero = now, at
-	}
-	due := f.base.Add(at - f.zero)
-	if now.Sub(due) > lag {
-		f.base, f.zero = now, at
-		due = now
-	}
-	if wait := due.Sub(now); wait > 0 {
-		t := time.NewTimer(wait)
-		defer t.Stop()
-		for waiting := true; waiting; {
-			select {
-			case <-t.C:
-				waiting = false
-			case <-ctx.Done():
-				return false
-			}
-		}
-	}
-	u.captured = monotonic()
-	return true
 }

@@ -23,7 +23,7 @@ func (r *reader) show(p pulled, d *decoder, s stream, known facts) {
 		f.Captured = monotonic()
 	}
 	if n := r.dropped.Swap(0); n > 0 {
-		r.warnings.add(fmt.Sprintf("decoding does not keep up: %d pictures of the camera left out", n))
+		r.warnings.add(fmt.Sprintf("decoding does not keep up: %d pictures left out", n))
 	}
 	r.frames++
 	info := r.describe(f, p, d, s, known)
