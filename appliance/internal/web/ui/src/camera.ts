@@ -104,7 +104,8 @@ class CameraView {
     this.stream.set("Analyser", c.analyser ?? "");
     this.stream.set("Runs on", c.runtime ?? (c.analyser === "motion" ? "no model: motion only" : ""));
     this.stream.set("Analysed", `${c.rates.analysed_fps.toFixed(1)} fps, ${c.rates.analyse_ms.toFixed(1)} ms each`);
-    this.stream.set("Encoder", c.encoder ?? "");
+    this.stream.set("Boxes", c.boxes === "client" ? "drawn by this page on the camera's own picture" : `drawn on the picture${c.boxes_reason ? `. ${c.boxes_reason}` : ""}`);
+    this.stream.set("Encoder", c.encoder ?? (c.boxes === "client" ? "none needed" : ""));
     this.stream.set("Encoding", `${c.rates.encode_ms.toFixed(1)} ms each`);
     const w = c.worker;
     this.worker.set("Process", w ? String(w.pid) : "none");

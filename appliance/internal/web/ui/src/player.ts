@@ -1,5 +1,6 @@
 import { Refusal } from "./box";
 import { h, setAttribute, setText } from "./dom";
+import { Overlay } from "./overlay";
 import type { Camera } from "./types";
 import { whyNoPicture } from "./words";
 import { Session } from "./whep";
@@ -8,6 +9,7 @@ export type PlayerState = "connecting" | "playing" | "no-picture" | "reconnectin
 
 const freezeLimit = 3_000; // ms without a new frame while the camera says it plays
 const startLimit = 8_000; // ms from the offer to the first frame
+const keyframeLimit = 65_000; // the same where the camera's next keyframe has to be waited for
 const lostLimit = 4_000; // ms that a disconnected transport gets to recover
 const restDelay = 2_000; // ms out of sight before the session is given back
 const longestWait = 10; // s between tries
@@ -21,6 +23,7 @@ const longestWait = 10; // s between tries
 export class Player {
   readonly video = h("video", { autoplay: true, muted: true, playsinline: true, disablepictureinpicture: true, tabindex: "-1" });
   private readonly words = h("p", { class: "why", role: "status", "data-testid": "player-reason" });
+  private readonly overlay = new Overlay(this.video, (ms) => this.session?.delay(ms));
   readonly element: HTMLElement;
 
   private readonly endpoint: string;
@@ -47,7 +50,7 @@ export class Player {
     this.endpoint = `/api/v1/cameras/${encodeURIComponent(id)}/whep`;
     this.video.muted = true; // the attribute alone does not count for elements made by scripts
     this.video.setAttribute("aria-label", `Live picture of ${name}`);
-    this.element = h("div", { class: "player", "data-testid": "player", "data-camera": id, "data-state": "connecting", "data-reason": "" }, this.video, h("span", { class: "sight", "aria-hidden": "true" }), this.words);
+    this.element = h("div", { class: "player", "data-testid": "player", "data-camera": id, "data-state": "connecting", "data-reason": "" }, this.video, this.overlay.canvas, h("span", { class: "sight", "aria-hidden": "true" }), this.words);
     this.observer = new IntersectionObserver((entries) => {
       this.inSight = entries.some((e) => e.isIntersecting);
       this.look();
@@ -70,7 +73,18 @@ export class Player {
       this.playingSince = Date.now();
       if (this.retryAt > 0) this.retryAt = Date.now();
     }
+    // The page knew nothing of the camera when it connected, or the way in which
+    // boxes are shown has changed.
+    if (this.session && !this.session.boxes && this.ownPicture()) {
+      this.drop();
+      void this.connect();
+    }
     this.show();
+  }
+
+  /** The camera's own picture comes, and its boxes beside it. */
+  private ownPicture(): boolean {
+    return this.camera?.boxes === "client";
   }
 
   stats(): Promise<RTCStatsReport> | undefined {
@@ -85,6 +99,7 @@ export class Player {
     window.removeEventListener("pagehide", this.leave);
     window.removeEventListener("pageshow", this.look);
     this.drop();
+    this.overlay.close();
   }
 
   private readonly look = (): void => {
@@ -103,6 +118,7 @@ export class Player {
     this.connecting = false;
     this.session?.close();
     this.session = undefined;
+    this.overlay.clear();
     this.transport = "new";
     this.lostSince = 0;
     this.lastFrame = 0;
@@ -142,6 +158,13 @@ export class Player {
         this.onTransport(transportWords[state]);
         if (state === "failed") this.failed("The connection to the box broke");
       },
+      ...(this.ownPicture()
+        ? {
+            boxes: (message: string) => {
+              if (attempt === this.attempt) this.overlay.take(message);
+            },
+          }
+        : {}),
     };
   }
 
@@ -169,8 +192,9 @@ export class Player {
       this.video.addEventListener("timeupdate", counted);
       return;
     }
-    const next = (): void => {
+    const next = (_: number, frame?: VideoFrameCallbackMetadata): void => {
       counted();
+      if (this.session?.boxes) this.overlay.shown(frame?.rtpTimestamp);
       if (!this.ended) this.video.requestVideoFrameCallback(next);
     };
     this.video.requestVideoFrameCallback(next);
@@ -178,6 +202,7 @@ export class Player {
 
   private check(): void {
     const now = Date.now();
+    this.overlay.check();
     if (this.hiddenSince > 0) {
       if (this.session && now - this.hiddenSince > restDelay) {
         this.drop();
@@ -194,7 +219,7 @@ export class Player {
     const expected = this.camera?.state === "playing";
     if (this.lostSince > 0 && now - this.lostSince > lostLimit) this.failed("Your browser lost the box");
     else if (this.lastFrame === 0 && now - this.startedAt > startLimit && this.transport !== "connected") this.failed("No way through to the box: is its UDP or TCP port for video blocked?");
-    else if (this.lastFrame === 0 && expected && now - Math.max(this.startedAt, this.playingSince) > startLimit) this.failed("Connected, but no picture came");
+    else if (this.lastFrame === 0 && expected && now - Math.max(this.startedAt, this.playingSince) > (this.ownPicture() ? keyframeLimit : startLimit)) this.failed("Connected, but no picture came");
     else if (this.lastFrame > 0 && expected && now - Math.max(this.lastFrame, this.playingSince) > freezeLimit) this.failed("The picture froze");
     this.show();
   }
@@ -222,6 +247,8 @@ export class Player {
     } else if (fresh) {
       state = "playing";
       reason = "";
+    } else if (this.ownPicture() && this.transport === "connected" && this.lastFrame === 0 && now - this.startedAt > 1_500) {
+      reason = "Waiting for the camera's next keyframe…";
     }
     setAttribute(this.element, "data-state", state);
     setAttribute(this.element, "data-reason", reason);

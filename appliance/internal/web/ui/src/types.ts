@@ -43,6 +43,8 @@ export interface Camera {
   analyser?: string;
   runtime?: string;
   encoder?: string;
+  boxes?: "burned" | "client";
+  boxes_reason?: string;
   ledger: Ledger;
   rates: { source_fps: number; analysed_fps: number; analyse_ms: number; encode_ms: number };
   worker?: { pid: number; rss_bytes: number; cpu_seconds: number; started: string };

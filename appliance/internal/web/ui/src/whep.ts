@@ -11,6 +11,8 @@ export interface SessionEvents {
   stream(stream: MediaStream): void;
   /** The transport's state, in the browser's words. */
   transport(state: RTCPeerConnectionState): void;
+  /** A message about the boxes of a frame; absent: they are on the picture. */
+  boxes?(message: string): void;
 }
 
 export class Session {
@@ -19,10 +21,21 @@ export class Session {
   private resource: string | undefined;
   private etag: string | undefined;
   private closed = false;
+  private readonly receiver: RTCRtpReceiver;
+  /** Whether boxes come beside the picture. */
+  readonly boxes: boolean;
 
   constructor(private readonly endpoint: string, iceServers: RTCIceServer[], events: SessionEvents) {
     this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
-    this.pc.addTransceiver("video", { direction: "recvonly" });
+    this.receiver = this.pc.addTransceiver("video", { direction: "recvonly" }).receiver;
+    this.boxes = events.boxes !== undefined;
+    if (events.boxes) {
+      // Boxes that are lost or late are of no use: the next ones follow.
+      const channel = this.pc.createDataChannel("boxes", { ordered: false, maxRetransmits: 0 });
+      channel.addEventListener("message", (e) => {
+        if (!this.closed && typeof e.data === "string") events.boxes?.(e.data);
+      });
+    }
     this.pc.addEventListener("track", (e) => {
       // A live picture: as little delay as the network allows.
       if ("jitterBufferTarget" in e.receiver) e.receiver.jitterBufferTarget = 0;
@@ -59,6 +72,11 @@ export class Session {
       return;
     }
     await this.pc.setRemoteDescription({ type: "answer", sdp });
+  }
+
+  /** Has pictures wait before they are shown, ms. */
+  delay(ms: number): void {
+    if ("jitterBufferTarget" in this.receiver) this.receiver.jitterBufferTarget = ms;
   }
 
   stats(): Promise<RTCStatsReport> {
