@@ -261,15 +261,42 @@ func TestKindsOfFaults(t *testing.T) {
 	}
 }
 
-func TestListenErrorSaysWhatToDo(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// A box that cannot start says what to do and gives back what it had.
+func TestStartErrors(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	cfg := config.Default()
-	cfg.DataDir, cfg.Listen, cfg.WebRTC.Listen = t.TempDir(), l.Addr().String(), "127.0.0.1:0"
-	if _, err := program(io.Discard).newBox(cfg); err == nil || !strings.Contains(err.Error(), "--listen") {
-		t.Errorf("a port that is taken: %v", err)
+	defer taken.Close()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	for _, c := range []struct {
+		name   string
+		change func(*config.Config)
+		says   string
+	}{
+		{"port of browsers taken", func(c *config.Config) { c.Listen = taken.Addr().String() }, "--listen"},
+		{"port of viewers taken", func(c *config.Config) { c.WebRTC.Listen = taken.Addr().String() }, "webrtc.listen"},
+		{"a camera without an id", func(c *config.Config) {
+			c.Cameras = append(c.Cameras, config.Camera{Source: "demo:"})
+		}, "camera"},
+		{"password file missing", func(c *config.Config) { c.Auth.PasswordFile = filepath.Join(c.DataDir, "none") }, "password"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := config.Default()
+			cfg.DataDir, cfg.Listen, cfg.WebRTC.Listen = t.TempDir(), free.Addr().String(), "127.0.0.1:0"
+			c.change(cfg)
+			if _, err := program(io.Discard).newBox(cfg); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("it says %v", err)
+			}
+			l, err := net.Listen("tcp", free.Addr().String())
+			if err != nil {
+				t.Fatalf("the port of browsers is kept: %v", err)
+			}
+			l.Close()
+		})
 	}
 }

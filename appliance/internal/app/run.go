@@ -142,48 +142,62 @@ type box struct {
 
 // newBox opens the ports and builds everything, in the order in which it
 // depends on each other; nothing runs yet.
-func (p Program) newBox(cfg *config.Config) (b *box, err error) {
-	b = &box{p: p, cfg: cfg, began: time.Now(), registry: prometheus.NewRegistry()}
-	var opened []func()
-	defer func() {
-		if err != nil {
-			for _, undo := range slices.Backward(opened) {
-				undo()
-			}
-		}
-	}()
+func (p Program) newBox(cfg *config.Config) (*box, error) {
+	b := &box{p: p, cfg: cfg, began: time.Now(), registry: prometheus.NewRegistry()}
+	if err := b.build(); err != nil {
+		b.abandon()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *box) build() (err error) {
+	p, cfg := b.p, b.cfg
 	b.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if b.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
-		return nil, fmt.Errorf("listen for browsers: %w (choose another address with --listen)", err)
+		return fmt.Errorf("listen for browsers: %w (choose another address with --listen)", err)
 	}
-	opened = append(opened, func() { b.listener.Close() })
 	b.meter, err = health.NewMeter(health.Config{
 		Warn: cfg.Health.StallWarn, Trace: cfg.Health.StallTrace, TraceDir: cfg.TraceDir(),
 	}, p.Log, b.registry)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	b.ready = health.NewReadiness("http")
 	if b.notifier, err = health.NewNotifier(b.meter, b.ready, p.Log); err != nil {
-		return nil, err
+		return err
 	}
 	if b.spawner, err = worker.New(workerConfig(cfg.DataDir), p.Log); err != nil {
-		return nil, err
+		return err
 	}
-	opened = append(opened, b.spawner.Close)
 	b.have = newHardware(cfg.DataDir, p.Version, p.Log)
 	if b.server, err = live.New(live.Deps{
 		Log: p.Log, Registerer: b.registry, Loops: func(name string) live.Loop { return b.meter.Loop(name) },
 	}, liveConfig(cfg)); err != nil {
-		return nil, err
+		if taken := (*net.OpError)(nil); errors.As(err, &taken) {
+			return fmt.Errorf("listen for viewers: %w (choose another address with webrtc.listen in the configuration)", err)
+		}
+		return err
 	}
-	opened = append(opened, func() { b.server.Close() })
 	if b.cameras, err = p.newCameras(cfg, b.spawner, b.server, b.meter, b.have); err != nil {
-		return nil, err
+		return err
 	}
 	b.registry.MustRegister(newCollector(b.cameras))
 	b.handler, err = b.frontDoor()
-	return b, err
+	return err
+}
+
+// abandon takes down a box that was not built to its end.
+func (b *box) abandon() {
+	if b.server != nil {
+		b.server.Close()
+	}
+	if b.spawner != nil {
+		b.spawner.Close()
+	}
+	if b.listener != nil {
+		b.listener.Close()
+	}
 }
 
 func liveConfig(cfg *config.Config) live.Config {
