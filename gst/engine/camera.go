@@ -13,9 +13,10 @@ import (
 	"github.com/watchpost/watchpost/gst/plan"
 )
 
-// modes asks an opened camera what it can do.
-func modes(source unsafe.Pointer) []plan.Mode {
-	c := C.wp_modes(source)
+// modes asks an opened camera what it can do; of a range of sizes it names the one
+// nearest to width and height.
+func modes(source unsafe.Pointer, width, height int) []plan.Mode {
+	c := C.wp_modes(source, C.int(width), C.int(height))
 	defer C.g_free(C.gpointer(unsafe.Pointer(c)))
 	return parseModes(C.GoString(c))
 }
@@ -24,23 +25,32 @@ func parseModes(text string) []plan.Mode {
 	var list []plan.Mode
 	for line := range strings.Lines(text) {
 		var m plan.Mode
-		var milli int
-		if _, err := fmt.Sscan(line, &m.Media, &m.Format, &m.Width, &m.Height, &milli); err != nil {
+		var slowest, fastest string
+		if _, err := fmt.Sscan(line, &m.Media, &m.Format, &m.Width, &m.Height, &slowest, &fastest); err != nil {
 			continue
 		}
 		if m.Format == "-" || m.Media != "video/x-raw" {
 			m.Format = ""
 		}
-		m.FPS = float64(milli) / 1000
+		m.Slowest, m.Fastest = parseRate(slowest), parseRate(fastest)
 		list = append(list, m)
 	}
 	return list
 }
 
+// parseRate reads "30/1"; what is no rate is one that is not known.
+func parseRate(text string) (r plan.Rate) {
+	if _, err := fmt.Sscanf(text, "%d/%d", &r.Num, &r.Den); err != nil {
+		return plan.Rate{}
+	}
+	return r
+}
+
 // chooseMode sets a camera to the mode nearest to what was asked for. A camera
 // that lists none is left to negotiation.
 func chooseMode(p *pipe, src plan.Source) {
-	if m, ok := plan.Choose(modes(p.el("src")), src.Width, src.Height, src.FPS); ok {
+	width, height := plan.CaptureSize(src)
+	if m, ok := plan.Choose(modes(p.el("src"), width, height), width, height, src.FPS); ok {
 		setProperty(p.elements["want"], "caps", plan.ModeCaps(m, src.FPS))
 	}
 }

@@ -114,9 +114,14 @@ func TestFraction(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
+	one, ten, thirty, ntsc := Rate{1, 1}, Rate{10, 1}, Rate{30, 1}, Rate{30000, 1001}
 	modes := []Mode{
-		{"video/x-raw", "YUY2", 640, 480, 30}, {"video/x-raw", "YUY2", 1280, 720, 10},
-		{"image/jpeg", "", 1280, 720, 30}, {"image/jpeg", "", 1920, 1080, 30}, {"video/x-bayer", "", 1280, 720, 60},
+		{"video/x-raw", "YUY2", 640, 480, one, thirty}, {"video/x-raw", "YUY2", 1280, 720, ten, ten},
+		{"image/jpeg", "", 1280, 720, thirty, thirty}, {"image/jpeg", "", 1920, 1080, thirty, thirty},
+		{"video/x-bayer", "", 1280, 720, Rate{60, 1}, Rate{60, 1}},
+		// One camera has fixed rates, another does not tell.
+		{"video/x-raw", "NV12", 320, 240, Rate{60, 1}, Rate{60, 1}}, {"video/x-raw", "NV12", 320, 240, ntsc, ntsc},
+		{"video/x-raw", "NV12", 320, 240, Rate{15, 2}, Rate{15, 2}}, {"video/x-raw", "UYVY", 720, 576, Rate{}, Rate{}},
 	}
 	for _, c := range []struct {
 		w, h int
@@ -127,6 +132,13 @@ func TestChoose(t *testing.T) {
 		{640, 480, 15, "video/x-raw,format=YUY2,width=640,height=480,framerate=15/1"},
 		{1280, 720, 10, "video/x-raw,format=YUY2,width=1280,height=720,framerate=10/1"},
 		{1920, 1080, 30, "image/jpeg,width=1920,height=1080,framerate=30/1"},
+		{640, 480, 12.5, "video/x-raw,format=YUY2,width=640,height=480,framerate=25/2"},
+		{640, 480, 0.5, "video/x-raw,format=YUY2,width=640,height=480,framerate=1/1"},
+		// Never a rate that the camera does not have: that starts nothing.
+		{320, 240, 25, "video/x-raw,format=NV12,width=320,height=240,framerate=30000/1001"},
+		{320, 240, 7, "video/x-raw,format=NV12,width=320,height=240,framerate=15/2"},
+		{320, 240, 100, "video/x-raw,format=NV12,width=320,height=240,framerate=60/1"},
+		{720, 576, 25, "video/x-raw,format=UYVY,width=720,height=576"},
 	} {
 		m, ok := Choose(modes, c.w, c.h, c.fps)
 		if got := ModeCaps(m, c.fps); !ok || got != c.want {

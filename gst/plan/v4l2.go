@@ -10,8 +10,32 @@ type Mode struct {
 	Format string
 	Width  int
 	Height int
-	// FPS is the highest rate at this size.
-	FPS float64
+	// Slowest and Fastest are the ends of the range of rates at this size; the same when
+	// the camera has this one rate and no other. Zero: it does not tell.
+	Slowest, Fastest Rate
+}
+
+// Rate is frames a second as a fraction, since a camera takes no other than its own.
+type Rate struct{ Num, Den int }
+
+// FPS is the rate as a number; 0: not known.
+func (r Rate) FPS() float64 {
+	if r.Num <= 0 || r.Den <= 0 {
+		return 0
+	}
+	return float64(r.Num) / float64(r.Den)
+}
+
+// rate is what the mode gives when fps frames a second are wanted.
+func (m Mode) rate(fps float64) Rate {
+	switch {
+	case fps >= m.Fastest.FPS():
+		return m.Fastest
+	case fps <= m.Slowest.FPS():
+		return m.Slowest
+	}
+	n, d := Fraction(fps)
+	return Rate{n, d}
 }
 
 // V4L2Default is what a camera is asked for when nothing was said.
@@ -20,6 +44,14 @@ const (
 	v4l2DefaultHeight = 720
 	v4l2DefaultFPS    = 30
 )
+
+// CaptureSize is the size to ask a camera for.
+func CaptureSize(s Source) (width, height int) {
+	if s.Width <= 0 || s.Height <= 0 {
+		return v4l2DefaultWidth, v4l2DefaultHeight
+	}
+	return s.Width, s.Height
+}
 
 func openV4L2(s Source) Input {
 	return Input{
@@ -54,8 +86,12 @@ func Choose(modes []Mode, width, height int, fps float64) (Mode, bool) {
 		if m.Width*height != m.Height*width {
 			score += 3 // another aspect ratio
 		}
-		if m.FPS > 0 && m.FPS < fps {
-			score += (1 - m.FPS/fps) * 30
+		switch got := m.rate(fps).FPS(); {
+		case got <= 0:
+		case got < fps:
+			score += (1 - got/fps) * 30
+		default:
+			score += min(got/fps-1, 4) / 2 // more than is wanted: each costs
 		}
 		if !found || score < bestScore {
 			best, found, bestScore = m, true, score
@@ -88,7 +124,8 @@ func modeCost(m Mode) (float64, bool) {
 	return 0, false
 }
 
-// ModeCaps are the caps that ask a camera for this mode at up to fps frames a second.
+// ModeCaps are the caps that ask a camera for this mode, at the rate that it has
+// nearest to fps: asked for another it would give none.
 func ModeCaps(m Mode, fps float64) string {
 	caps := m.Media
 	if m.Format != "" {
@@ -98,10 +135,8 @@ func ModeCaps(m Mode, fps float64) string {
 	if fps <= 0 {
 		fps = v4l2DefaultFPS
 	}
-	if m.FPS > 0 {
-		fps = min(fps, m.FPS)
-		n, d := Fraction(fps)
-		caps += fmt.Sprintf(",framerate=%d/%d", n, d)
+	if r := m.rate(fps); r.FPS() > 0 {
+		caps += fmt.Sprintf(",framerate=%d/%d", r.Num, r.Den)
 	}
 	return caps
 }
