@@ -22,9 +22,12 @@ type Camera struct {
 	Since    time.Time `json:"since"`
 	Analyser string    `json:"analyser"`
 	Encoder  string    `json:"encoder"`
-	Viewers  int       `json:"viewers"`
-	Objects  []Object  `json:"objects"`
-	Stream   struct {
+	Boxes    string    `json:"boxes"`
+	// BoxesReason is why they are burned in though the page was to draw them.
+	BoxesReason string   `json:"boxes_reason"`
+	Viewers     int      `json:"viewers"`
+	Objects     []Object `json:"objects"`
+	Stream      struct {
 		Codec   string  `json:"codec"`
 		Width   int     `json:"width"`
 		Height  int     `json:"height"`

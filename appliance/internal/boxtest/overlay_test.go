@@ -1,0 +1,143 @@
+package boxtest
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/watchpost/watchpost/appliance/internal/live/viewer"
+	"github.com/watchpost/watchpost/gst/engine"
+	"github.com/watchpost/watchpost/gst/plan"
+)
+
+//go:embed testdata/overlay.js
+var overlayScript string
+
+// clipFile is the clip with the block as a file, keyframes gop frames apart.
+func clipFile(t *testing.T, w, h, gop int) string {
+	t.Helper()
+	gstreamer(t)
+	path := filepath.Join(t.TempDir(), "block.mp4")
+	enc, err := engine.NewEncoder(plan.Encode{Codec: "h264", Width: w, Height: h, FPSNum: clipFPS, FPSDen: 1, GOP: gop, Path: path,
+		Elements: []string{"openh264enc"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range clipFrames {
+		f, err := engine.NewFrame(plan.I420, w, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paint(f, n)
+		f.PTS = time.Duration(n) * time.Second / clipFPS
+		if err := enc.Push(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := enc.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// overlaid is what testdata/overlay.js reports.
+type overlaid struct {
+	Frames, Drawn, Exact, Boxes int
+	On, Points                  int // of points on outlines: those in an object's colour
+	Inside, InsidePoints        int // of points inside boxes: those left free
+	Offsets                     []float64
+	Behind                      []float64 // ms from the boxes' frame to the one on show
+	Width                       int
+}
+
+func lookAtOverlay(t *testing.T, ctx context.Context, id string, seconds float64) overlaid {
+	t.Helper()
+	var text string
+	do(t, ctx, chromedp.Evaluate(fmt.Sprintf(`watchpostOverlay(%q, %g)`, id, seconds), &text,
+		func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
+	var o overlaid
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	return o
+}
+
+func median(v []float64) float64 {
+	if len(v) == 0 {
+		return math.NaN()
+	}
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// The page draws the boxes of a camera whose own H.264 is shown: no encoder runs,
+// the canvas has them where the detections of the frame on show say, and that is
+// where the object is in the picture.
+func TestPageDrawsBoxes(t *testing.T) {
+	path := clipFile(t, 640, 360, clipFrames)
+	b := start(t, fmt.Sprintf("cameras:\n  - {id: block, source: %q, model: motion, boxes: client}\n", path))
+	await(t, b, "block", 20*time.Second, "playing", playing)
+	ctx := browser(t)
+	do(t, ctx, chromedp.ActionFunc(func(ctx context.Context) error {
+		_, err := page.AddScriptToEvaluateOnNewDocument(overlayScript).Do(ctx)
+		return err
+	}), chromedp.Navigate(b.URL+"/cameras/block"))
+	sees(t, ctx, 30*time.Second, player("block", "state"), "playing")
+	time.Sleep(4 * time.Second) // the picture learns how long its boxes take
+	o := lookAtOverlay(t, ctx, "block", 8)
+	off := median(slices.Clone(o.Offsets))
+	t.Logf("%d frames, %d with boxes, %d of them with their own; of the outlines %d of %d points, free inside %d of %d; box to block %.1f px (median of %d); boxes %.0f ms behind (median)",
+		o.Frames, o.Drawn, o.Exact, o.On, o.Points, o.Inside, o.InsidePoints, off, len(o.Offsets), median(slices.Clone(o.Behind)))
+	if shot := os.Getenv("WATCHPOST_SCREENSHOT"); shot != "" {
+		var png []byte
+		do(t, ctx, chromedp.CaptureScreenshot(&png))
+		if err := os.WriteFile(shot, png, 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+	if o.Frames < 100 || o.Drawn < o.Frames/2 || o.Boxes < 30 || o.Exact < o.Boxes/2 {
+		t.Errorf("too few frames, boxes or matches: %+v", o)
+	}
+	if o.On < o.Points*9/10 || o.Inside < o.InsidePoints*9/10 {
+		t.Error("boxes are not drawn where the detections say")
+	}
+	if math.IsNaN(off) || math.Abs(off) > 15 {
+		t.Errorf("the boxes of a frame are %.1f px beside the object in its picture", off)
+	}
+	c := camera(t, b, "block")
+	balanced(t, c)
+	if c.Encoder != "" || c.Boxes != "client" || c.Ledger.PicturesSent < 100 {
+		t.Errorf("encoder %q, boxes %q (%s), %d pictures", c.Encoder, c.Boxes, c.BoxesReason, c.Ledger.PicturesSent)
+	}
+	// A player without H.264 gets boxes on the picture.
+	v := watch(t, b, "block", viewer.Options{Codec: "vp8"})
+	more(t, v, 20, 10*time.Second, "VP8")
+}
+
+// Where a camera's own picture cannot be shown, boxes are burned in, and it is said why.
+func TestBoxesBurnedAfterAll(t *testing.T) {
+	b := start(t, fmt.Sprintf("cameras:\n  - {id: b, source: %q, model: motion, boxes: client}\n  - {id: demo, source: 'demo:', model: motion, boxes: client}\n",
+		media(t, "video/face_h264.mp4")))
+	for _, id := range []string{"b", "demo"} {
+		c := await(t, b, id, 20*time.Second, "playing with boxes burned in", func(c Camera) bool { return playing(c) && c.Boxes == "burned" })
+		if err := oneLine(c.BoxesReason); err != nil {
+			t.Errorf("%s: the reason: %v", id, err)
+		}
+		v := watch(t, b, id, viewer.Options{})
+		more(t, v, 20, 10*time.Second, "H.264")
+		if c := camera(t, b, id); c.Encoder == "" {
+			t.Errorf("%s: no encoder", id)
+		}
+	}
+}
