@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/watchpost/watchpost/appliance/internal/api"
 	"github.com/watchpost/watchpost/appliance/internal/worker/media"
@@ -20,6 +23,9 @@ import (
 // surveyDelay lets a box that starts show its first pictures before the survey
 // takes the processor.
 const surveyDelay = 4 * time.Second
+
+// surveyNice is the niceness of surveys, beyond that of media workers.
+const surveyNice = 10
 
 // hardware is what this box has, as far as it is known.
 type hardware struct {
@@ -104,6 +110,11 @@ func (h *hardware) view(context.Context) (api.Hardware, error) {
 // survey is the surveying process's work, and with a candidate that of the
 // process that proves it, which may die of it.
 func survey(ctx context.Context, data, candidate string, out io.Writer, log *slog.Logger) error {
+	if os.Getpid() == unix.Getpgrp() {
+		// A group of its own, all threads of which give way to cameras that play
+		// meanwhile. Where the kernel refuses, the survey is merely noticed.
+		_ = unix.Setpriority(unix.PRIO_PGRP, 0, surveyNice)
+	}
 	p := proof.Processes{
 		Exe: "/proc/self/exe", Args: []string{"worker", "--data", data, "--prove"},
 		Engine: gstreamer(data, log),
