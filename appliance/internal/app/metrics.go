@@ -16,6 +16,7 @@ import (
 type collector struct {
 	cameras *cameras
 	frames  *prometheus.Desc
+	pending *prometheus.Desc
 	up      *prometheus.Desc
 	restart *prometheus.Desc
 	rss     *prometheus.Desc
@@ -29,7 +30,8 @@ func newCollector(c *cameras) *collector {
 	}
 	return &collector{
 		cameras: c,
-		frames:  desc("frames_total", "Frames by how they ended; all but \"decoded\" and \"picture_…\" add up to \"decoded\".", "end"),
+		frames:  desc("frames_total", "Frames by how they ended; with those pending, all but \"picture_…\" and \"decoder_error\" add up to \"decoded\".", "end"),
+		pending: desc("frames_pending", "Frames in hand."),
 		up:      desc("playing", "1 while frames arrive."),
 		restart: desc("worker_restarts_total", "How often the camera's worker was started anew."),
 		rss:     desc("worker_resident_bytes", "Resident memory of the camera's worker."),
@@ -40,7 +42,7 @@ func newCollector(c *cameras) *collector {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.frames, c.up, c.restart, c.rss, c.cpu, c.delay} {
+	for _, d := range []*prometheus.Desc{c.frames, c.pending, c.up, c.restart, c.rss, c.cpu, c.delay} {
 		ch <- d
 	}
 }
@@ -56,11 +58,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}{
 			{"decoded", l.Decoded}, {"inferred", l.Inferred}, {"skipped_no_motion", l.SkippedMotion},
 			{"skipped_rate_limit", l.SkippedRate}, {"skipped_heat", l.SkippedHeat}, {"dropped", l.Dropped},
-			{"failed", l.Failed}, {"pending", l.Pending},
+			{"failed", l.Failed},
 			{"picture_sent", l.PicturesSent}, {"picture_dropped", l.PicturesLate}, {"decoder_error", l.DecoderErrors},
 		} {
 			ch <- prometheus.MustNewConstMetric(c.frames, prometheus.CounterValue, float64(f.n), s.ID, f.end)
 		}
+		ch <- prometheus.MustNewConstMetric(c.pending, prometheus.GaugeValue, float64(l.Pending), s.ID)
 		up := 0.0
 		if stateName(s) == "playing" {
 			up = 1

@@ -232,7 +232,7 @@ func TestBox(t *testing.T) {
 	}
 	metrics := string(get("/metrics"))
 	for _, want := range []string{
-		fmt.Sprintf(`watchpost_camera_playing{camera=%q} 1`, id), `end="inferred"`, `watchpost_camera_worker_resident_bytes`,
+		fmt.Sprintf(`watchpost_camera_playing{camera=%q} 1`, id), `end="inferred"`, `watchpost_camera_frames_pending`, `watchpost_camera_worker_resident_bytes`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("the metrics lack %s", want)
