@@ -84,8 +84,10 @@ func TestFrontDoor(t *testing.T) {
 	b := startIn(t, Config{Dir: t.TempDir(), Listen: "0.0.0.0:0", YAML: "cameras:\n  - {id: yard, source: 'test:smpte', model: motion}\n"})
 	// What was printed names this machine; the test stays on loopback.
 	b.URL = "http://127.0.0.1" + b.URL[strings.LastIndexByte(b.URL, ':'):]
-	if !strings.Contains(b.Printed(), filepath.Join(b.Data, "password")) {
-		t.Errorf("it is not said where the password is:\n%s", b.Printed())
+	for end := time.Now().Add(2 * time.Second); !strings.Contains(b.Printed(), filepath.Join(b.Data, "password")); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it is not said where the password is:\n%s", b.Printed())
+		}
 	}
 	text, err := os.ReadFile(filepath.Join(b.Data, "password"))
 	if err != nil {
