@@ -165,6 +165,9 @@ type clientOptions struct {
 	hide   bool                    // offers no candidates: the server cannot reach it but by its answer
 	drop   func(seq uint16) bool   // loses a packet on its way, before NACKs are made
 	answer func(sdp string) string // changes the answer
+	// channels are the labels of data channels to open, and message gets what comes.
+	channels []string
+	message  func(label, text string)
 }
 
 func h264Codec(pt webrtc.PayloadType, fmtp string) webrtc.RTPCodecParameters {
@@ -266,6 +269,14 @@ func watch(t *testing.T, web string, o clientOptions) *client {
 			c.mu.Unlock()
 		}
 	})
+	for _, label := range o.channels {
+		ordered, retransmits := false, uint16(0)
+		d, err := c.pc.CreateDataChannel(label, &webrtc.DataChannelInit{Ordered: &ordered, MaxRetransmits: &retransmits})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.OnMessage(func(m webrtc.DataChannelMessage) { o.message(label, string(m.Data)) })
+	}
 	sdp := offerOf(t, c.pc, o.audio)
 	if o.hide {
 		sdp = without(sdp, "a=candidate")

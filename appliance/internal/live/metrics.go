@@ -45,6 +45,9 @@ type StreamStats struct {
 	PictureLosses, KeyframeRequests uint64
 	// Queue is how many frames the viewer furthest behind has not been sent.
 	Queue uint64
+	// Boxes of frames: messages sent to viewers, those that slow ones were spared,
+	// and frames whose picture was not found. H.264 only.
+	BoxesSent, BoxesDropped, BoxesUnmatched uint64
 	// RingFrames and RingBytes are kept for viewers and retransmissions.
 	RingFrames, RingBytes int
 }
@@ -65,7 +68,11 @@ func (s *Server) Stats() Stats {
 		viewers, counts := st.viewers, st.counts
 		st.mu.Unlock()
 		for i, r := range st.renditions {
-			out.Streams = append(out.Streams, r.stats(st.id, counts[i], viewers))
+			figures := r.stats(st.id, counts[i], viewers)
+			if c := &st.boxCounters; r.codec == H264 {
+				figures.BoxesSent, figures.BoxesDropped, figures.BoxesUnmatched = c.sent.Load(), c.dropped.Load(), c.unmatched.Load()
+			}
+			out.Streams = append(out.Streams, figures)
 		}
 	}
 	return out
@@ -98,8 +105,8 @@ type metrics struct {
 	server *Server
 	delay  prometheus.Histogram
 
-	viewers, units, packets, bytes, skipped, nacks, losses, requests, queue, damaged *prometheus.Desc
-	refused, datagrams, calls, dropped                                               *prometheus.Desc
+	viewers, units, packets, bytes, skipped, nacks, losses, requests, queue, damaged, boxes *prometheus.Desc
+	refused, datagrams, calls, dropped                                                      *prometheus.Desc
 }
 
 func newMetrics(s *Server) *metrics {
@@ -125,6 +132,7 @@ func newMetrics(s *Server) *metrics {
 		losses:    desc("picture_losses_total", "Picture losses that viewers reported.", rendition...),
 		requests:  desc("keyframe_requests_total", "Keyframes asked of the encoder.", rendition...),
 		queue:     desc("queue_frames", "Frames that the viewer furthest behind has not been sent.", rendition...),
+		boxes:     desc("boxes_total", "Messages with the boxes of a frame for viewers that draw them, by outcome.", "camera", "outcome"),
 		refused:   desc("viewers_refused_total", "Viewers refused because the box was full."),
 		datagrams: desc("datagrams_total", "UDP datagrams sent."),
 		calls:     desc("send_calls_total", "System calls that sent them."),
@@ -136,7 +144,7 @@ func newMetrics(s *Server) *metrics {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	m.delay.Describe(ch)
 	for _, d := range []*prometheus.Desc{m.viewers, m.units, m.damaged, m.packets, m.bytes, m.skipped, m.nacks, m.losses,
-		m.requests, m.queue, m.refused, m.datagrams, m.calls, m.dropped} {
+		m.requests, m.queue, m.boxes, m.refused, m.datagrams, m.calls, m.dropped} {
 		ch <- d
 	}
 }
@@ -161,6 +169,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		put(m.losses, prometheus.CounterValue, s.PictureLosses)
 		put(m.requests, prometheus.CounterValue, s.KeyframeRequests)
 		put(m.queue, prometheus.GaugeValue, s.Queue)
+		if s.Codec == H264 {
+			for outcome, n := range map[string]uint64{"sent": s.BoxesSent, "dropped": s.BoxesDropped, "unmatched": s.BoxesUnmatched} {
+				ch <- prometheus.MustNewConstMetric(m.boxes, prometheus.CounterValue, float64(n), s.Camera, outcome)
+			}
+		}
 	}
 	total := func(d *prometheus.Desc, v uint64) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v))

@@ -69,6 +69,7 @@ func TestMetricsAndMeter(t *testing.T) {
 		`watchpost_live_units_damaged_total{camera="front",codec="h264"} 1`,
 		`watchpost_live_nacks_total{camera="front",codec="h264",outcome="missed"} 0`,
 		`watchpost_live_queue_frames{camera="front",codec="h264"}`,
+		`watchpost_live_boxes_total{camera="front",outcome="dropped"} 0`,
 		`watchpost_live_datagrams_dropped_total 0`,
 	} {
 		if !strings.Contains(text, want) {

@@ -70,7 +70,9 @@ func newSession(s *Server, st *Stream, o *offer) (ses *session, answer string, e
 	id := hexID()
 	ses = &session{id: id, stream: st, pc: pc, offer: o, remote: o.ice, generation: 1, etag: quotedTag(),
 		viewer: newViewer(st.rendition(o.codec), st.id), log: st.log.With("viewer", id[:8])}
-	ses.takeChannels()
+	if o.data >= 0 {
+		ses.takeChannels()
+	}
 	ses.viewer.report = func(p rtcp.Packet) error { return pc.WriteRTCP([]rtcp.Packet{p}) }
 	transceiver, err := pc.AddTransceiverFromTrack(ses.viewer,
 		webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
