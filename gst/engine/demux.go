@@ -51,12 +51,13 @@ type demuxer struct {
 	size int64 // of the file, 0: unknown
 	warn func(string)
 
-	pipe   *pipe
-	watch  *C.wp_input
-	seq    uint64
-	pulled int // units of this pass
-	last   time.Time
-	facts  facts
+	pipe    *pipe
+	watch   *C.wp_input
+	seq     uint64
+	pulled  int  // units of this pass
+	stopped bool // the demuxer was seen to have stopped
+	last    time.Time
+	facts   facts
 
 	// The time line: a pass over a file starts where the one before ended.
 	offset, begin, end time.Duration
@@ -115,7 +116,7 @@ func (d *demuxer) open() error {
 	}
 	d.pipe = p
 	d.watch = C.wp_input_watch(p.self(), net, parse, p.el("units"))
-	d.pulled, d.last = 0, time.Now()
+	d.pulled, d.last, d.stopped = 0, time.Now(), false
 	d.begin, d.end = none, none
 	if d.in.Kind == plan.V4L2 {
 		chooseMode(p, d.src)
@@ -262,12 +263,10 @@ func (d *demuxer) stuck() error {
 			return fail(NoVideo, "%s: the camera offers no video", d.name)
 		}
 	}
-	quiet := d.quiet()
-	if d.in.Kind == plan.File && d.pulled == 0 && C.wp_input_video(d.watch)+C.wp_input_other(d.watch) == 0 {
-		// Not even a track. parsebin now and then swallows the error of a demuxer
-		// that it has just plugged in, and then nothing more is heard of it.
-		quiet = 6 * time.Second
+	if d.gaveUp() {
+		return d.nothing()
 	}
+	quiet := d.quiet()
 	if time.Since(d.last) < quiet {
 		return nil
 	}
@@ -275,6 +274,18 @@ func (d *demuxer) stuck() error {
 		return fail(Damaged, "%s: is damaged: reading it makes no progress", d.name)
 	}
 	return fail(Unreachable, "%s: the camera has sent no picture for %d s", d.name, int(d.quiet().Seconds()))
+}
+
+// gaveUp tells, when asked twice, of a file whose demuxer stopped before it found
+// a track. Its error may be lost: parsebin drops those of an element that it is
+// just plugging in.
+func (d *demuxer) gaveUp() bool {
+	if d.in.Kind != plan.File || d.pulled > 0 || C.wp_input_video(d.watch)+C.wp_input_other(d.watch) > 0 {
+		return false
+	}
+	before := d.stopped
+	d.stopped = C.wp_gave_up(d.pipe.self()) != 0
+	return before && d.stopped
 }
 
 // place puts a unit on the run's time line.

@@ -43,6 +43,8 @@ int wp_input_other(wp_input *in);
 int wp_input_done(wp_input *in);
 int wp_input_streams(wp_input *in);
 int wp_input_selected(wp_input *in);
+// Whether an element that pulls its input has stopped doing so.
+int wp_gave_up(void *pipeline);
 
 // One encoded access unit, or one raw frame. buf and caps are owned.
 typedef struct {
