@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -81,13 +83,13 @@ func analyzePaths(o AnalyzeOptions) (file, out string, err error) {
 	info, err := os.Stat(o.File)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return "", "", of(ErrInput, "%s: there is no such file", o.File)
+		return "", "", of(ErrInput, "%s: there is no such file", legible(o.File))
 	case err != nil:
-		return "", "", of(ErrInput, "open the source: %v", err)
+		return "", "", of(ErrInput, "open the source: %s: %v", legible(o.File), errors.Unwrap(err))
 	case !info.Mode().IsRegular():
-		return "", "", of(ErrInput, "%s is not a file", o.File)
+		return "", "", of(ErrInput, "%s is not a file", legible(o.File))
 	case info.Size() == 0:
-		return "", "", of(ErrInput, "%s is empty", o.File)
+		return "", "", of(ErrInput, "%s is empty", legible(o.File))
 	}
 	if file, err = filepath.Abs(o.File); err != nil {
 		return "", "", err
@@ -104,6 +106,14 @@ func analyzePaths(o AnalyzeOptions) (file, out string, err error) {
 		return "", "", of(ErrOutput, "make the results folder: %v", err)
 	}
 	return file, out, nil
+}
+
+// legible is a path fit for a line of text: a name may hold a line break.
+func legible(path string) string {
+	if strings.ContainsFunc(path, unicode.IsControl) {
+		return strconv.Quote(path)
+	}
+	return path
 }
 
 // maxFPS is more than any source has.
@@ -139,9 +149,11 @@ func (p Program) analyzeInWorker(ctx context.Context, data string, start link.St
 	if d := done.Load(); d != nil && exit.Fault == nil && exit.Code == 0 {
 		return *d, nil
 	}
-	name := filepath.Base(start.Source.URL)
+	name := legible(filepath.Base(start.Source.URL))
 	if exit.Fault != nil {
-		return link.Done{}, of(kindOf(exit.Fault.Kind), "%s: %s", name, exit.Fault.Message)
+		// The engine names the source by its whole path, which the caller knows.
+		why := strings.TrimPrefix(exit.Fault.Message, start.Source.URL+": ")
+		return link.Done{}, of(kindOf(exit.Fault.Kind), "%s: %s", name, why)
 	}
 	text := fmt.Sprintf("%s: the media worker died", name)
 	if exit.Err != nil {
