@@ -45,6 +45,6 @@ type configSampleCmd struct{}
 
 // Run is called by kong.
 func (c *configSampleCmd) Run(context.Context, app.Program) error {
-	_, err := fmt.Fprint(os.Stdout, config.Example)
+	_, err := os.Stdout.Write(config.Example)
 	return err
 }
