@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/watchpost/watchpost/appliance/internal/vision"
 	"github.com/watchpost/watchpost/appliance/internal/vision/draw"
@@ -129,6 +132,9 @@ func (r *renditions) encode(c link.Codec, f *engine.Frame, s shape) error {
 	}
 	f.Retain()
 	if err := r.open[c].encoder.Push(f); err != nil {
+		if r.path != "" && diskFull(filepath.Dir(r.path)) {
+			err = fmt.Errorf("the disk is full: make room, or choose another folder (%w)", err)
+		}
 		r.shut(c)
 		return r.broke(c, fmt.Errorf("encode %s: %w", codecName(c), err))
 	}
@@ -139,6 +145,13 @@ func (r *renditions) encode(c link.Codec, f *engine.Frame, s shape) error {
 func (r *renditions) broke(c link.Codec, err error) error {
 	r.down[c] = failure{err, time.Now().Add(encoderPause)}
 	return err
+}
+
+// diskFull tells whether there is next to no room where dir is: GStreamer does
+// not pass the reason on.
+func diskFull(dir string) bool {
+	var s unix.Statfs_t
+	return unix.Statfs(dir, &s) == nil && s.Bavail*uint64(s.Bsize) < 256<<10
 }
 
 // shut closes one rendition's encoder.
