@@ -207,9 +207,11 @@ func TestSlateWorker(t *testing.T) {
 	s := begin(t, link.Start{Mode: "slate", Slate: "no connection to the camera", Since: time.Now().Add(-time.Hour)})
 	s.send(link.KindWant, link.Want{H264: true, VP8: true})
 	s.until("slates", 5*time.Second, func() bool { return len(s.units) > 4 })
-	for i, u := range s.units {
-		if !u.Slate || i < 2 && !u.Keyframe {
-			t.Errorf("unit %d: slate %v, keyframe %v", i, u.Slate, u.Keyframe)
+	for _, c := range []link.Codec{link.H264, link.VP8} {
+		for i, u := range s.since(0, c) {
+			if !u.Slate || i == 0 && !u.Keyframe {
+				t.Errorf("unit %d of codec %d: slate %v, keyframe %v", i, c, u.Slate, u.Keyframe)
+			}
 		}
 	}
 	s.send(link.KindStop, nil)
