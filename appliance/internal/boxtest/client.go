@@ -38,6 +38,8 @@ type Camera struct {
 	Worker struct {
 		PID int   `json:"pid"`
 		RSS int64 `json:"rss_bytes"`
+		// CPU is processor time used so far, in seconds.
+		CPU float64 `json:"cpu_seconds"`
 	} `json:"worker"`
 	Restarts struct {
 		Count  int      `json:"count"`

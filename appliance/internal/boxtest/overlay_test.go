@@ -58,6 +58,7 @@ type overlaid struct {
 	Inside, InsidePoints        int // of points inside boxes: those left free
 	Offsets                     []float64
 	Behind                      []float64 // ms from the boxes' frame to the one on show
+	Lag                         []float64 // ms from the frame on show to that of the newest boxes
 	Width                       int
 }
 
@@ -138,6 +139,56 @@ func TestBoxesBurnedAfterAll(t *testing.T) {
 		more(t, v, 20, 10*time.Second, "H.264")
 		if c := camera(t, b, id); c.Encoder == "" {
 			t.Errorf("%s: no encoder", id)
+		}
+	}
+}
+
+// A camera's own picture costs its worker no drawing and no encoding.
+func TestOwnPictureIsCheap(t *testing.T) {
+	path := media(t, "video/face_h264_nobframes.mp4")
+	b := start(t, fmt.Sprintf("cameras:\n  - {id: burned, source: %q, model: motion}\n  - {id: client, source: %q, model: motion, boxes: client}\n", path, path))
+	cost := map[string]float64{}
+	for _, id := range []string{"burned", "client"} {
+		await(t, b, id, 20*time.Second, "playing", playing)
+		v := watch(t, b, id, viewer.Options{})
+		more(t, v, 30, 10*time.Second, "pictures")
+		before, units, began := camera(t, b, id).Worker.CPU, v.Stats().Units, time.Now()
+		time.Sleep(8 * time.Second)
+		after, shown, took := camera(t, b, id).Worker.CPU, v.Stats().Units-units, time.Since(began)
+		cost[id] = (after - before) / took.Seconds()
+		t.Logf("%s: the worker takes %.0f %% of a processor at %.1f pictures a second", id, 100*cost[id], float64(shown)/took.Seconds())
+		if shown < 150 {
+			t.Errorf("%s: %d pictures in %v", id, shown, took)
+		}
+	}
+	if cost["client"] > 0.8*cost["burned"] {
+		t.Error("to leave out the encoder saves nothing")
+	}
+}
+
+// Who joins far from a keyframe has a picture at once, and is not behind.
+func TestJoinInALongGroup(t *testing.T) {
+	// Four seconds, and one keyframe.
+	b := start(t, fmt.Sprintf("cameras:\n  - {id: block, source: %q, model: motion, boxes: client}\n", clipFile(t, 640, 360, clipFrames)))
+	ctx := browser(t)
+	do(t, ctx, chromedp.ActionFunc(func(ctx context.Context) error {
+		_, err := page.AddScriptToEvaluateOnNewDocument(overlayScript).Do(ctx)
+		return err
+	}))
+	await(t, b, "block", 20*time.Second, "far from a keyframe", func(c Camera) bool {
+		n := c.Ledger.Decoded % clipFrames
+		return n > 60 && n < 80
+	})
+	do(t, ctx, chromedp.Navigate(b.URL+"/cameras/block"))
+	sees(t, ctx, 10*time.Second, player("block", "state"), "playing")
+	// Boxes come as soon as their frame was analysed: a picture that is played
+	// later than they are is behind.
+	for i := range 3 {
+		o := lookAtOverlay(t, ctx, "block", 0.7)
+		lag := median(o.Lag)
+		t.Logf("%d frames shown, %.0f ms (median) after their boxes came", o.Frames, lag)
+		if i > 0 && (o.Frames < 10 || math.IsNaN(lag) || lag > 400) {
+			t.Errorf("%d frames, %.0f ms behind", o.Frames, lag)
 		}
 	}
 }

@@ -1,13 +1,14 @@
 // Loaded before the page: notes what comes over the data channel of boxes, and
 // looks at canvas and video of a player independently of the page's own code.
 window.boxMessages = new Map();
-window.boxLate = [];
+window.boxNewest = undefined;
 const create = RTCPeerConnection.prototype.createDataChannel;
 RTCPeerConnection.prototype.createDataChannel = function (...args) {
   const channel = create.apply(this, args);
   if (args[0] === "boxes") channel.addEventListener("message", (e) => {
     const m = JSON.parse(e.data);
     window.boxMessages.set(m.rtp_timestamp, m);
+    window.boxNewest = m.rtp_timestamp;
   });
   return channel;
 };
@@ -18,10 +19,11 @@ window.watchpostOverlay = (id, seconds) => new Promise((done) => {
   const video = player.querySelector("video");
   const canvas = player.querySelector("canvas");
   const scratch = document.createElement("canvas");
-  const out = { frames: 0, drawn: 0, exact: 0, boxes: 0, on: 0, points: 0, inside: 0, insidePoints: 0, stray: 0, strayPoints: 0, offsets: [], behind: [], width: video.videoWidth };
+  const out = { frames: 0, drawn: 0, exact: 0, boxes: 0, on: 0, points: 0, inside: 0, insidePoints: 0, stray: 0, strayPoints: 0, offsets: [], behind: [], lag: [], width: video.videoWidth };
   const end = performance.now() + seconds * 1000;
   const look = (rtp) => {
     out.frames++;
+    if (window.boxNewest !== undefined) out.lag.push(((window.boxNewest - rtp) | 0) / 90);
     const shown = canvas.dataset.rtp === "" ? undefined : Number(canvas.dataset.rtp);
     if (shown === undefined) return;
     out.drawn++;
