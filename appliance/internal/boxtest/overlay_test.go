@@ -1,6 +1,7 @@
 package boxtest
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -191,4 +192,71 @@ func TestJoinInALongGroup(t *testing.T) {
 			t.Errorf("%d frames, %.0f ms behind", o.Frames, lag)
 		}
 	}
+}
+
+// An RTSP camera's pictures reach viewers as the camera sent them, byte by byte,
+// also to one that joins between keyframes, and after the camera was away.
+func TestOwnPictureOfACamera(t *testing.T) {
+	c := clip(t, 640, 360)
+	known := map[string]int{}
+	for i, u := range c.Units {
+		known[pictureOf(u)] = i
+	}
+	source := rtspCamera(t, c, RTSPConfig{})
+	b := start(t, fmt.Sprintf("cameras:\n  - {id: yard, source: %q, model: motion, boxes: client, stall_after: 2s}\n", source.URL("", "")))
+	await(t, b, "yard", 20*time.Second, "playing", playing)
+	rec := &recorder{}
+	v := watch(t, b, "yard", viewer.Options{OnUnit: rec.take})
+	check := func(from time.Time) {
+		t.Helper()
+		units := rec.since(from)
+		if len(units) < clipFrames/2 {
+			t.Fatalf("%d units", len(units))
+		}
+		last := -1
+		for i, u := range units {
+			n, ok := known[pictureOf(u.Data)]
+			if !ok {
+				t.Fatalf("unit %d of %d, keyframe %v, is none of the camera's", i, len(units), u.Keyframe)
+			}
+			if last >= 0 && n != (last+1)%clipFrames {
+				t.Errorf("picture %d follows %d", n, last)
+			}
+			last = n
+		}
+		for i, l := range decode(t, units) {
+			if l.corrupt || l.coloured > 0 {
+				t.Fatalf("picture %d: corrupt %v, %d coloured pixels", i, l.corrupt, l.coloured)
+			}
+		}
+	}
+	more(t, v, clipFrames+clipFPS, 15*time.Second, "a round of the clip")
+	check(time.Time{})
+	if c := camera(t, b, "yard"); c.Encoder != "" || c.Boxes != "client" {
+		t.Errorf("encoder %q, boxes %q (%s)", c.Encoder, c.Boxes, c.BoxesReason)
+	}
+	source.Cut()
+	await(t, b, "yard", 10*time.Second, "is offline", func(c Camera) bool { return c.State == "offline" })
+	more(t, v, 5, 20*time.Second, "the slate")
+	if err := source.Mend(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, b, "yard", 45*time.Second, "plays again", playing)
+	time.Sleep(1500 * time.Millisecond) // a keyframe, and the slate is gone
+	from := time.Now()
+	more(t, v, clipFrames+clipFPS, 15*time.Second, "a round of the clip again")
+	check(from)
+	balanced(t, camera(t, b, "yard"))
+}
+
+// pictureOf is a unit's slices: parameter sets and marks between units aside.
+func pictureOf(unit []byte) string {
+	var out []byte
+	for _, nal := range bytes.Split(unit, []byte{0, 0, 1}) {
+		nal = bytes.TrimRight(nal, "\x00")
+		if len(nal) > 0 && (nal[0]&0x1f == 1 || nal[0]&0x1f == 5) {
+			out = append(append(out, nal...), '|')
+		}
+	}
+	return string(out)
 }
