@@ -7,6 +7,7 @@ import "C"
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"unsafe"
 
@@ -53,4 +54,27 @@ func chooseMode(p *pipe, src plan.Source) {
 	if m, ok := plan.Choose(modes(p.el("src"), width, height), width, height, src.FPS); ok {
 		setProperty(p.elements["want"], "caps", plan.ModeCaps(m, src.FPS))
 	}
+}
+
+// classifyV4L2 makes an Error of what a camera's driver reported, as v4l2src puts it;
+// nil where it is as with any source.
+func classifyV4L2(path string, m message, text string) *Error {
+	_, err := os.Stat(path)
+	switch {
+	case os.IsNotExist(err):
+		return fail(NotFound, "%s: there is no such device (any more): is the camera plugged in?", path)
+	case m.code == resourceNotFound && strings.Contains(m.text, "not a capture device"):
+		return fail(Unsupported, "%s: is not a camera but another kind of video device", path)
+	case m.code == resourceNotFound, m.code == resourceBusy, m.code == resourceNotAuthorized:
+		return nil
+	case m.code == resourceOpenRead, m.code == resourceOpenReadWrite:
+		if strings.Contains(m.debug, "Permission denied") {
+			return fail(Refused, "%s: permission denied: add the user that runs Watchpost to the group video", path)
+		}
+		return nil
+	case m.code == resourceSettings:
+		// What is said when the buffers or the stream cannot be had, whatever the cause.
+		return fail(Unsupported, "%s: the camera does not start (%s): it may need a smaller picture, another USB port, or its media pipeline set up", path, text)
+	}
+	return fail(Unreachable, "%s: the camera stopped: it may have been unplugged (%s)", path, text)
 }

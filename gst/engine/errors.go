@@ -64,6 +64,11 @@ func classify(in plan.Input, name string, m message) *Error {
 			return e
 		}
 	}
+	if in.Kind == plan.V4L2 && m.domain == domainResource {
+		if e := classifyV4L2(name, m, text); e != nil {
+			return e
+		}
+	}
 	if m.kind == msgMissing {
 		return fail(Unsupported, "%s: nothing here can read it (%s)", name, text)
 	}
@@ -80,9 +85,6 @@ func classify(in plan.Input, name string, m message) *Error {
 			return fail(NotFound, "%s: cannot be opened: %s", name, text)
 		case resourceSettings:
 			return fail(Unsupported, "%s: the device does not do what it was asked: %s", name, text)
-		}
-		if in.Kind == plan.V4L2 {
-			return fail(Unreachable, "%s: the camera failed: %s", name, text)
 		}
 		return fail(Damaged, "%s: cannot be read: %s", name, text)
 	case domainStream:
