@@ -138,7 +138,7 @@ func openProblem(err error) string {
 func media(fourcc string) (media, format string) {
 	if f, ok := map[string]string{
 		"YU12": "I420", "YM12": "I420", "YV12": "YV12", "YM21": "YV12",
-		"NV12": "NV12", "NM12": "NV12", "NV21": "NV21", "NM21": "NV21", "NV16": "NV16", "NV61": "NV61",
+		"NV12": "NV12", "NM12": "NV12", "NV21": "NV21", "NM21": "NV21", "NV16": "NV16", "NM16": "NV16", "NV61": "NV61", "NM61": "NV61",
 		"YUYV": "YUY2", "UYVY": "UYVY", "YVYU": "YVYU", "VYUY": "VYUY", "422P": "Y42B",
 		"RGB3": "RGB", "BGR3": "BGR", "XR24": "BGRx", "BX24": "xRGB", "GREY": "GRAY8", "Y16": "GRAY16_LE",
 	}[fourcc]; ok {
