@@ -272,22 +272,36 @@ func TestBrokenEncoderIsReplaced(t *testing.T) {
 	defer r.close()
 	shape := shape{width: 320, height: 240, fps: 30}
 	r.want(link.Want{H264: true})
-	r.open[link.H264] = &rendition{encoder: &faulty{good: 3}, shape: shape}
-	var failed int
-	began := time.Now()
-	for n := 0; len(sent) == 0 && time.Since(began) < 5*time.Second; n++ {
-		f, err := engine.NewFrame(plan.I420, 320, 240)
-		if err != nil {
-			t.Fatalf("frame %d: %v", n, err)
+	// pushed feeds frames until a picture comes, and counts the failures before.
+	pushed := func() (failed int, took time.Duration) {
+		began := time.Now()
+		for n := 0; len(sent) == 0 && time.Since(began) < 5*time.Second; n++ {
+			f, err := engine.NewFrame(plan.I420, 320, 240)
+			if err != nil {
+				t.Fatalf("frame %d: %v", n, err)
+			}
+			f.PTS = time.Since(began)
+			if err := r.push(f, shape); err != nil {
+				failed++
+			}
+			time.Sleep(10 * time.Millisecond)
 		}
-		f.PTS = time.Since(began)
-		if err := r.push(f, shape); err != nil {
-			failed++
+		if len(sent) == 0 {
+			t.Fatal("the encoder was not replaced")
 		}
-		time.Sleep(10 * time.Millisecond)
+		for len(sent) > 0 {
+			<-sent
+		}
+		return failed, time.Since(began)
 	}
-	if len(sent) == 0 || failed < 10 || time.Since(began) < encoderPause {
-		t.Errorf("%d units, %d failures after %v", len(sent), failed, time.Since(began))
+	r.open[link.H264] = &rendition{encoder: &faulty{good: 3}, shape: shape}
+	if failed, took := pushed(); failed != 1 {
+		t.Errorf("a first failure cost %d frames and %v", failed, took)
+	}
+	r.shut(link.H264)
+	r.open[link.H264] = &rendition{encoder: &faulty{good: 3}, shape: shape}
+	if failed, took := pushed(); failed < 10 || took < encoderPause {
+		t.Errorf("a second failure was followed after %v, %d frames later", took, failed)
 	}
 }
 

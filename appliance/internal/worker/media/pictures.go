@@ -57,13 +57,18 @@ type rendition struct {
 
 // failure is why there is no encoder, until it is tried again.
 type failure struct {
-	err   error
+	err   error // nil: the encoder was replaced since
 	until time.Time
 }
 
-// encoderPause is the least time between two attempts at a live encoder: one
-// that fails at every frame would take the processor from the analysis.
-const encoderPause = time.Second
+// encoderPause is the least time between two attempts at a live encoder that
+// fails again and again: one that does at every frame would take the processor
+// from the analysis. One that failed for the first time in encoderSound is
+// replaced at once, and viewers miss a frame.
+const (
+	encoderPause = time.Second
+	encoderSound = 10 * time.Second
+)
 
 // shape is all that an encoder cannot change while it runs.
 type shape struct {
@@ -138,12 +143,16 @@ func (r *renditions) encode(c link.Codec, f *engine.Frame, s shape) error {
 		r.shut(c)
 		return r.broke(c, fmt.Errorf("encode %s: %w", codecName(c), err))
 	}
-	r.down[c] = failure{}
+	r.down[c].err = nil
 	return nil
 }
 
 func (r *renditions) broke(c link.Codec, err error) error {
-	r.down[c] = failure{err, time.Now().Add(encoderPause)}
+	now, pause := time.Now(), encoderPause
+	if now.Sub(r.down[c].until) > encoderSound {
+		pause = 0
+	}
+	r.down[c] = failure{err, now.Add(pause)}
 	return err
 }
 
