@@ -1,10 +1,6 @@
 package app
 
 import (
-	"bytes"
-	"os"
-	"strconv"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/watchpost/watchpost/appliance/internal/api"
@@ -106,21 +102,4 @@ func listModels(cfg *config.Config) ([]api.Model, error) {
 		list = append(list, api.Model{Name: "unreadable", Labels: []string{}, UsedBy: []string{}, Problem: bad.Error()})
 	}
 	return list, nil
-}
-
-// residentBytes is this process's resident memory (proc(5), statm).
-func residentBytes() int64 {
-	data, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	fields := bytes.Fields(data)
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return pages * int64(os.Getpagesize())
 }

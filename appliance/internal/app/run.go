@@ -33,6 +33,7 @@ type RunOptions struct {
 	Config  string
 	Sources []string
 	Listen  string
+	Media   string
 	Model   string
 	DataDir string
 }
@@ -65,6 +66,9 @@ func (p Program) configure(o RunOptions) (*config.Config, error) {
 	}
 	if o.Listen != "" {
 		cfg.Listen = o.Listen
+	}
+	if o.Media != "" {
+		cfg.WebRTC.Listen = o.Media
 	}
 	if o.Model != "" {
 		cfg.Models.Default = o.Model
@@ -283,7 +287,7 @@ func (b *box) models(ctx context.Context) ([]api.Model, error) {
 func (b *box) system() api.System {
 	s := api.System{
 		Version: b.p.Version, Started: b.began, UptimeSeconds: time.Since(b.began).Seconds(),
-		RSS: residentBytes(), Goroutines: runtime.NumGoroutine(),
+		RSS: health.ResidentBytes(), Goroutines: runtime.NumGoroutine(),
 	}
 	for _, f := range b.meter.Figures() {
 		l := api.Loop{Name: f.Loop, P99MS: ms(f.P99), MaxMS: ms(max(f.Max, f.CallbackMax)), Stalls: f.Stalls}

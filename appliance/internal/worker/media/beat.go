@@ -1,15 +1,13 @@
 package media
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/watchpost/watchpost/appliance/internal/health"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 )
 
@@ -62,7 +60,7 @@ func (w *worker) stuck() string {
 }
 
 func (w *worker) sendBeat() error {
-	b := link.Beat{Ledger: w.ledger.snapshot(), RSS: residentBytes(), CPU: processorTime()}
+	b := link.Beat{Ledger: w.ledger.snapshot(), RSS: health.ResidentBytes(), CPU: processorTime()}
 	b.SourceFPS = w.rate.take(time.Now())
 	b.Encode, _ = w.out.spent.take()
 	if a := w.analysis.Load(); a != nil {
@@ -74,23 +72,6 @@ func (w *worker) sendBeat() error {
 		b.Position, b.Duration = w.filePosition()
 	}
 	return w.conn.Send(link.KindBeat, b)
-}
-
-// residentBytes is this process's resident set (proc(5), statm's second field).
-func residentBytes() int64 {
-	data, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	fields := bytes.Fields(data)
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return pages * int64(os.Getpagesize())
 }
 
 func processorTime() time.Duration {

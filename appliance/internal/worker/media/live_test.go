@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/watchpost/watchpost/appliance/internal/health"
 	"github.com/watchpost/watchpost/appliance/internal/vision/draw"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 	"github.com/watchpost/watchpost/gst/engine"
@@ -359,10 +360,10 @@ func TestEncodersLeaveNothing(t *testing.T) {
 	for i := range 24 {
 		watch()
 		if i == 7 {
-			before, early = threads(), residentBytes()
+			before, early = threads(), health.ResidentBytes()
 		}
 	}
-	after, late = threads(), residentBytes()
+	after, late = threads(), health.ResidentBytes()
 	t.Logf("threads %d, then %d; memory %d MB, then %d MB", before, after, early>>20, late>>20)
 	if after > before+4 || late > early+16<<20 {
 		t.Errorf("16 more encoders of each kind left threads (%d, then %d) or memory (%d MB, then %d MB)", before, after, early>>20, late>>20)
