@@ -58,6 +58,7 @@ type overlaid struct {
 	On, Points                  int // of points on outlines: those in an object's colour
 	Inside, InsidePoints        int // of points inside boxes: those left free
 	Offsets                     []float64
+	DrawnOffsets                []float64 // pixels from the block to the box that is drawn, its own or a moved one
 	Behind                      []float64 // ms from the boxes' frame to the one on show
 	Lag                         []float64 // ms from the frame on show to that of the newest boxes
 	Width                       int
@@ -88,7 +89,7 @@ func median(v []float64) float64 {
 // where the object is in the picture.
 func TestPageDrawsBoxes(t *testing.T) {
 	path := clipFile(t, 640, 360, clipFrames)
-	b := start(t, fmt.Sprintf("cameras:\n  - {id: block, source: %q, model: motion, boxes: client}\n", path))
+	b := start(t, fmt.Sprintf("cameras:\n  - {id: block, source: %q, model: motion, boxes: client}\n  - {id: thin, source: %q, model: motion, boxes: client, max_fps: 5}\n", path, path))
 	await(t, b, "block", 20*time.Second, "playing", playing)
 	ctx := browser(t)
 	do(t, ctx, chromedp.ActionFunc(func(ctx context.Context) error {
@@ -121,6 +122,21 @@ func TestPageDrawsBoxes(t *testing.T) {
 	balanced(t, c)
 	if c.Encoder != "" || c.Boxes != "client" || c.Ledger.PicturesSent < 100 {
 		t.Errorf("encoder %q, boxes %q (%s), %d pictures", c.Encoder, c.Boxes, c.BoxesReason, c.Ledger.PicturesSent)
+	}
+	// Most frames of this one are not analysed: boxes are moved to where the object
+	// is on those. Left where they were they would be 25 pixels off.
+	do(t, ctx, chromedp.Navigate(b.URL+"/cameras/thin"))
+	sees(t, ctx, 30*time.Second, player("thin", "state"), "playing")
+	time.Sleep(4 * time.Second)
+	o = lookAtOverlay(t, ctx, "thin", 8)
+	off = median(slices.Clone(o.DrawnOffsets))
+	for i := range o.DrawnOffsets {
+		o.DrawnOffsets[i] = math.Abs(o.DrawnOffsets[i] - off)
+	}
+	t.Logf("at 5 analyses a second: %d frames, %d with their own boxes; box drawn to block %.1f px, spread %.1f (medians of %d)",
+		o.Frames, o.Exact, off, median(o.DrawnOffsets), len(o.DrawnOffsets))
+	if len(o.DrawnOffsets) < 40 || o.Exact > o.Frames/2 || math.Abs(off) > 15 {
+		t.Errorf("the boxes of frames that were not analysed are %.1f px beside the object", off)
 	}
 	// A player without H.264 gets boxes on the picture.
 	v := watch(t, b, "block", viewer.Options{Codec: "vp8"})

@@ -19,8 +19,23 @@ window.watchpostOverlay = (id, seconds) => new Promise((done) => {
   const video = player.querySelector("video");
   const canvas = player.querySelector("canvas");
   const scratch = document.createElement("canvas");
-  const out = { frames: 0, drawn: 0, exact: 0, boxes: 0, on: 0, points: 0, inside: 0, insidePoints: 0, stray: 0, strayPoints: 0, offsets: [], behind: [], lag: [], width: video.videoWidth };
+  const out = { frames: 0, drawn: 0, exact: 0, boxes: 0, on: 0, points: 0, inside: 0, insidePoints: 0, stray: 0, strayPoints: 0, offsets: [], behind: [], lag: [], drawnOffsets: [], width: video.videoWidth };
   const end = performance.now() + seconds * 1000;
+  // blockOf finds the middle of the clip's bright block, if it is wholly in the
+  // picture, along a line through the picture's middle.
+  const blockOf = () => {
+    scratch.width = video.videoWidth;
+    scratch.height = video.videoHeight;
+    const s = scratch.getContext("2d", { willReadFrequently: true });
+    s.drawImage(video, 0, 0);
+    const row = s.getImageData(0, scratch.height >> 1, scratch.width, 1).data;
+    let [left, right] = [-1, -1];
+    for (let x = 0; x < scratch.width; x++) if (row[4 * x] > 130) {
+      if (left < 0) left = x;
+      right = x;
+    }
+    return left > 2 && right < scratch.width - 3 ? (left + right) / 2 : undefined;
+  };
   const look = (rtp) => {
     out.frames++;
     if (window.boxNewest !== undefined) out.lag.push(((window.boxNewest - rtp) | 0) / 90);
@@ -30,7 +45,22 @@ window.watchpostOverlay = (id, seconds) => new Promise((done) => {
     out.behind.push(((rtp - shown) | 0) / 90);
     const m = window.boxMessages.get(shown);
     if (!m || m.objects.length === 0) return;
-    if (shown === rtp) out.exact++;
+    const block = blockOf();
+    if (block !== undefined) {
+      // One box around it: its sides, along the same line.
+      const y = canvas.height >> 1;
+      const line = canvas.getContext("2d").getImageData(0, y, canvas.width, 1).data;
+      let [left, right] = [-1, -1];
+      for (let x = 0; x < canvas.width; x++) if (line[4 * x + 3] > 200) {
+        if (left < 0) left = x;
+        right = x;
+      }
+      const fit = Math.min(canvas.width / video.videoWidth, canvas.height / video.videoHeight);
+      const at = ((left + right) / 2 - (canvas.width - video.videoWidth * fit) / 2) / fit;
+      if (left >= 0) out.drawnOffsets.push(at - block);
+    }
+    if (shown !== rtp) return; // moved to where the objects are thought to be
+    out.exact++;
     const g = canvas.getContext("2d");
     const pixels = g.getImageData(0, 0, canvas.width, canvas.height);
     const alpha = (x, y) => pixels.data[4 * (Math.round(y) * canvas.width + Math.round(x)) + 3] ?? 0;
@@ -57,20 +87,7 @@ window.watchpostOverlay = (id, seconds) => new Promise((done) => {
       out.insidePoints++;
       if (alpha((x0 + x1) / 2, y0 + 0.6 * (y1 - y0)) === 0) out.inside++;
     }
-    // The bright block of the clip, along a line through its middle.
-    scratch.width = video.videoWidth;
-    scratch.height = video.videoHeight;
-    const s = scratch.getContext("2d", { willReadFrequently: true });
-    s.drawImage(video, 0, 0);
-    const row = s.getImageData(0, scratch.height >> 1, scratch.width, 1).data;
-    let [left, right] = [-1, -1];
-    for (let x = 0; x < scratch.width; x++) if (row[4 * x] > 130) {
-      if (left < 0) left = x;
-      right = x;
-    }
-    // The block inside the picture, and boxes of this very frame.
-    const own = window.boxMessages.get(rtp);
-    if (own && left > 2 && right < scratch.width - 3) for (const o of own.objects) out.offsets.push(((o.x0 + o.x1) / 2) * (scratch.width / own.width) - (left + right) / 2);
+    if (block !== undefined) for (const o of m.objects) out.offsets.push(((o.x0 + o.x1) / 2) * (scratch.width / m.width) - block);
   };
   const next = (now, frame) => {
     // After all callbacks of this frame, the page's own included.

@@ -27,6 +27,8 @@ const clockRate = 90_000;
 const stale = 1_000; // ms after which boxes say nothing about the picture any more
 const longestDelay = 250; // ms that the picture may wait for its boxes
 const delayStep = 1_000; // ms between two looks at how late boxes are
+const foresight = 0.2 * clockRate; // ticks that an object is believed to go on as it went
+const margin = 10; // ms that boxes shall be there before their picture
 
 // The palette and how it is chosen are those of the boxes that the box draws itself.
 const palette = ["#56b4e9", "#ffb01f", "#1cc494", "#f5e642", "#f07633", "#e08dc0", "#3d8bff", "#b8e0f5", "#ffd99a", "#9be8d0"];
@@ -44,6 +46,29 @@ function onto(hex: string): string {
 
 function words(box: Box): string {
   return [box.label, box.id > 0 ? `#${box.id}` : "", box.score > 0 ? `${Math.round(Math.min(box.score, 1) * 100)}%` : ""].filter((w) => w !== "").join(" ");
+}
+
+/** Where the objects of a message are at a time (RTP) between it and the next one. */
+function between(m: Message, next: Message, rtp: number): Message {
+  const span = ticks(next.rtp_timestamp, m.rtp_timestamp);
+  return moved(m, next, span > 0 ? ticks(rtp, m.rtp_timestamp) / span : 0);
+}
+
+/** Where they are some time after it, if they go on as they came from the one before. */
+function beyond(m: Message, before: Message, rtp: number): Message {
+  const span = ticks(m.rtp_timestamp, before.rtp_timestamp);
+  const ahead = Math.min(ticks(rtp, m.rtp_timestamp), foresight);
+  return moved(m, before, span > 0 ? -ahead / span : 0);
+}
+
+function moved(m: Message, other: Message, share: number): Message {
+  const objects = m.objects.map((box) => {
+    const there = other.objects.find((o) => o.id === box.id && o.class === box.class);
+    if (!there) return box;
+    const go = (a: number, b: number): number => a + (b - a) * share;
+    return { ...box, x0: go(box.x0, there.x0), y0: go(box.y0, there.y0), x1: go(box.x1, there.x1), y1: go(box.y1, there.y1) };
+  });
+  return { ...m, objects };
 }
 
 /** How much later a is than b, in RTP ticks; timestamps wrap. */
@@ -69,12 +94,12 @@ function overlap(a: Rect, b: Rect): number {
 export class Overlay {
   readonly canvas = h("canvas", { class: "boxes", "aria-hidden": "true", "data-testid": "boxes" });
   private readonly observer = new ResizeObserver(() => this.draw());
-  private messages: Message[] = [];
+  private messages: (Message & { at: number })[] = [];
   private shownAt = new Map<number, number>(); // RTP timestamp → ms
   private frame: number | undefined; // RTP timestamp of the picture on show
   private current: Message | undefined;
   private currentAt = 0;
-  private late: number[] = []; // ms by which boxes came after their picture
+  private late: number[] = []; // ms by which boxes came after their picture; negative: before it
   private delay = 0;
   private lookedAt = 0;
 
@@ -91,10 +116,11 @@ export class Overlay {
       return;
     }
     if (typeof m.rtp_timestamp !== "number" || !Array.isArray(m.objects) || !(m.width > 0) || !(m.height > 0)) return;
-    this.messages.push(m);
+    const at = performance.now();
+    this.messages.push({ ...m, at });
     if (this.messages.length > kept) this.messages.shift();
     const shown = this.shownAt.get(m.rtp_timestamp);
-    this.late.push(shown === undefined ? 0 : performance.now() - shown);
+    if (shown !== undefined) this.late.push(at - shown);
     this.match();
   }
 
@@ -102,7 +128,10 @@ export class Overlay {
   shown(rtp: number | undefined): void {
     this.frame = rtp;
     if (rtp !== undefined) {
-      this.shownAt.set(rtp, performance.now());
+      const now = performance.now();
+      this.shownAt.set(rtp, now);
+      const early = this.messages.find((m) => m.rtp_timestamp === rtp);
+      if (early) this.late.push(early.at - now);
       if (this.shownAt.size > kept) for (const oldest of this.shownAt.keys()) {
         this.shownAt.delete(oldest);
         break;
@@ -123,9 +152,12 @@ export class Overlay {
     this.late.sort((a, b) => a - b);
     const most = this.late[Math.floor(this.late.length * 0.9)] ?? 0;
     this.late = [];
-    // Boxes that come in time leave no trace of how early they were: the delay
-    // shrinks slowly, until some are late again.
-    const wanted = Math.min(longestDelay, Math.max(0, most > 0 ? this.delay + most + 10 : this.delay - 2));
+    // Later at once, earlier by half of what there is to gain: a picture that
+    // waits is better than one without its boxes.
+    let change = 0;
+    if (most > 0) change = most + margin;
+    else if (most < -2 * margin) change = (most + margin) / 2;
+    const wanted = Math.round(Math.min(longestDelay, Math.max(0, this.delay + change)));
     if (wanted === this.delay) return;
     this.delay = wanted;
     this.setDelay(wanted);
@@ -145,23 +177,33 @@ export class Overlay {
     this.observer.disconnect();
   }
 
-  /** Chooses the boxes of the picture, or else the newest ones before it. */
+  /** Chooses the boxes of the picture, or else moves those around it there. */
   private match(): void {
-    let best: Message | undefined;
-    if (this.frame === undefined) best = this.messages[this.messages.length - 1];
-    else {
-      let least = (stale / 1000) * clockRate;
-      for (const m of this.messages) {
-        const age = ticks(this.frame, m.rtp_timestamp);
-        if (age >= 0 && age <= least) {
-          best = m;
-          least = age;
-        }
-      }
+    if (this.frame === undefined) {
+      this.use(this.messages[this.messages.length - 1]);
+      return;
     }
-    if (!best || best === this.current) return;
-    this.current = best;
-    this.currentAt = performance.now();
+    const longest = (stale / 1000) * clockRate;
+    let [before, own, next]: (Message | undefined)[] = [];
+    for (const m of [...this.messages].sort((a, b) => ticks(a.rtp_timestamp, b.rtp_timestamp))) {
+      const age = ticks(this.frame, m.rtp_timestamp);
+      if (age >= 0 && age <= longest) [before, own] = [own, m];
+      else if (age < 0 && -age <= longest) next ??= m;
+    }
+    if (!own) return;
+    // A model that is slower than the camera sees some of the frames: in between,
+    // objects are moved to where they are on the one on show.
+    if (own.rtp_timestamp !== this.frame) {
+      if (next) own = between(own, next, this.frame);
+      else if (before) own = beyond(own, before, this.frame);
+    }
+    this.use(own);
+  }
+
+  private use(m: Message | undefined): void {
+    if (!m || m === this.current) return;
+    if (m.rtp_timestamp !== this.current?.rtp_timestamp) this.currentAt = performance.now();
+    this.current = m;
     this.draw();
   }
 
