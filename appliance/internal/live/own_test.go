@@ -62,6 +62,9 @@ func TestRingKeepsAGroup(t *testing.T) {
 		if ok != tc.begins || ok && n != 1 {
 			t.Errorf("%s: begins at %d, %v; %d frames", tc.name, n, ok, len(r.ring))
 		}
+		if _, ok := r.start(0, at.Add(ownSilence)); ok {
+			t.Errorf("%s: begins with pictures of a camera that is silent", tc.name)
+		}
 		if !ok && (len(r.ring) > ringFrames || r.bytes > ringBytes) {
 			t.Errorf("%s: %d frames of %d bytes are kept for nothing", tc.name, len(r.ring), r.bytes)
 		}

@@ -19,6 +19,9 @@ const (
 	ownFrames = 1200
 	ownBytes  = 16 << 20
 	ownTime   = 20 * time.Second
+	// ownSilence is for how long a camera may have sent nothing for a viewer to
+	// begin with what it sent before: older pictures would pass for live ones.
+	ownSilence = 3 * time.Second
 	// fresh is how old a keyframe may be for a viewer to start from it.
 	fresh = keyframeInterval
 	// jump is the step in PTS from which it is no longer taken as the time
@@ -151,7 +154,8 @@ func (r *rendition) start(n uint64, now time.Time) (uint64, bool) {
 		return 0, false
 	}
 	f := r.ring[r.key-r.tail]
-	return r.key, now.Sub(f.arrived) < fresh || f.own && r.own.Load()
+	newest := r.ring[len(r.ring)-1]
+	return r.key, now.Sub(f.arrived) < fresh || f.own && newest.own && now.Sub(newest.arrived) < ownSilence
 }
 
 // payload returns the packet with an index, for a retransmission, and the
