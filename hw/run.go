@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -53,7 +54,10 @@ func RunSurvey(ctx context.Context, s Surveyor) (*Report, error) {
 	if err := json.Unmarshal(out, &r); err != nil {
 		return Provisional(), fmt.Errorf("survey the hardware: read the report: %w", err)
 	}
-	if s.Cache == "" {
+	// What had no time to prove itself may only have met a busy machine: the next
+	// start asks again.
+	late := slices.ContainsFunc(r.Elements, func(e Element) bool { return e.Reason == timedOut(e.Candidate) })
+	if s.Cache == "" || late {
 		return &r, nil
 	}
 	if err := s.keep(key, &r); err != nil {

@@ -142,6 +142,7 @@ type CaptureDevice struct {
 	Path    string   `json:"path" example:"/dev/video0"`
 	Name    string   `json:"name"`
 	Formats []string `json:"formats,omitempty" example:"MJPEG 1920x1080 30/s"`
+	Problem string   `json:"problem,omitempty" doc:"Why it cannot be used" example:"permission denied"`
 }
 
 // Model is one installed model.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -98,7 +99,7 @@ func (h *hardware) view(context.Context) (api.Hardware, error) {
 		v.Accelerators = append(v.Accelerators, api.Accelerator{Name: a.Name, Proven: a.Proven, Reason: a.Reason, Version: a.Version})
 	}
 	for _, c := range r.Cameras {
-		d := api.CaptureDevice{Path: c.Path, Name: c.Name}
+		d := api.CaptureDevice{Path: c.Path, Name: c.Name, Problem: c.Problem}
 		for _, m := range c.Modes {
 			d.Formats = append(d.Formats, m.String())
 		}
@@ -141,6 +142,22 @@ func accelerators(data string) []hw.Accelerator {
 		list = append(list, hw.Accelerator{Name: r.Provider, Version: rt.Version(), Reason: r.Reason})
 	}
 	return list
+}
+
+// warmUp fills the plugin registry's cache where there is none yet, in a process of
+// its own. On a board that takes seconds, and as many again for each worker that
+// starts meanwhile.
+func warmUp(ctx context.Context, data string, log *slog.Logger) {
+	if _, err := os.Stat(filepath.Join(data, media.RegistryFile)); err == nil {
+		return
+	}
+	began := time.Now()
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", "worker", "--warm", "--data", data)
+	if out, err := cmd.CombinedOutput(); err != nil && ctx.Err() == nil {
+		log.Warn("the plugins were not looked over", "error", err, "output", string(out[:min(len(out), 500)]))
+		return
+	}
+	log.Info("looked over GStreamer's plugins, once for this machine", "took", time.Since(began).Round(time.Millisecond))
 }
 
 // warm starts GStreamer once with the box's own registry cache.

@@ -243,7 +243,10 @@ func (b *box) run(ctx context.Context) error {
 	g.Go(func() error { return b.meter.Run(ctx) })
 	g.Go(func() error { return b.notifier.Run(ctx) })
 	g.Go(func() error { return b.server.Run(ctx) })
-	g.Go(func() error { return b.cameras.run(ctx, b.p.Log) })
+	g.Go(func() error {
+		warmUp(ctx, b.cfg.DataDir, b.p.Log)
+		return b.cameras.run(ctx, b.p.Log)
+	})
 	g.Go(func() error { return b.have.run(ctx) })
 	g.Go(func() error { return api.Serve(ctx, b.handler, b.p.Log, b.listener) })
 	b.ready.Set("http", nil)

@@ -227,7 +227,7 @@ func (m *Meter) report(ctx context.Context) {
 // met it, and of the other loops what goes beyond that: on a machine without a
 // free processor every loop is late by the same.
 func (m *Meter) reportAll() {
-	whole := time.Duration(m.runtime.unsaidDelay.Load())
+	whole := max(time.Duration(m.runtime.unsaidDelay.Load()), m.runtime.held(m.now()))
 	m.reportLoop(m.runtime, "control process held up", 0)
 	for _, l := range m.untold() {
 		if l != m.runtime {

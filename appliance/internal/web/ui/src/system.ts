@@ -82,8 +82,15 @@ function showHardware(hw: Hardware): HTMLElement[] {
     table("Accelerators of the model runtime", ["Provider", "Version", "Proof", "Reason"], hw.accelerators.map((a) => [a.name, a.version ?? "", verdict(a), a.reason ?? ""])),
     hw.cameras.length === 0
       ? h("p", { class: "notice" }, "No camera is attached to this box.")
-      : table("Cameras attached to this box", ["Device", "Name", "Formats"], hw.cameras.map((c) => [c.path, c.name, (c.formats ?? []).join(", ")])),
+      : table("Cameras attached to this box", ["Device", "Name", "Formats"], hw.cameras.map((c) => [c.path, c.name, c.problem ? h("span", { class: "bad" }, c.problem) : some(c.formats ?? [])])),
   ];
+}
+
+/** A camera can list hundreds of modes: the page names the first ones. */
+function some(formats: string[]): string {
+  const most = 8;
+  const rest = formats.length - most;
+  return formats.slice(0, most).join(", ") + (rest > 0 ? ` and ${rest} more` : "");
 }
 
 function showModels(list: Model[]): HTMLElement[] {

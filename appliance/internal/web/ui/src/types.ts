@@ -71,7 +71,7 @@ export interface Hardware {
   decoders: CodecElement[];
   encoders: CodecElement[];
   accelerators: { name: string; proven: boolean; reason?: string; version?: string }[];
-  cameras: { path: string; name: string; formats?: string[] }[];
+  cameras: { path: string; name: string; formats?: string[]; problem?: string }[];
 }
 
 export interface Model {
