@@ -169,7 +169,7 @@ func TestStallOfALoopThatEndsIsStillReported(t *testing.T) {
 		done()
 		l.Stop()
 		time.Sleep(2 * time.Second)
-		if s := book.String(); strings.Count(s, "loop=brief times=1 callback=200ms") != 1 {
+		if s := book.String(); strings.Count(s, "loop=brief callback=200ms times=1") != 1 {
 			t.Errorf("logged: %s", s)
 		}
 		stop()
