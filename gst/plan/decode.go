@@ -166,8 +166,13 @@ func decoderProps(d Decode) []Prop {
 	return props
 }
 
+// crashing are elements that are never used: GStreamer 1.22's avdec_mjpeg takes
+// the whole process with it on ordinary JPEGs of a layout that it does not know.
+var crashing = []string{"avdec_mjpeg"}
+
 // Candidates orders the decoders of a codec: the ones named for it, else those
-// that GStreamer ranks (best first), always without the refused ones.
+// that GStreamer ranks (best first), always without the refused ones and those
+// that crash.
 func Candidates(s Source, codec string, ranked []string) []string {
 	list := s.Decoders[codec]
 	if len(list) == 0 {
@@ -175,7 +180,7 @@ func Candidates(s Source, codec string, ranked []string) []string {
 	}
 	out := make([]string, 0, len(list))
 	for _, e := range list {
-		if !slices.Contains(s.Refused, e) && !slices.Contains(out, e) {
+		if !slices.Contains(s.Refused, e) && !slices.Contains(crashing, e) && !slices.Contains(out, e) {
 			out = append(out, e)
 		}
 	}
