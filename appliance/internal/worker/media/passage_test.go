@@ -2,11 +2,15 @@ package media
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/watchpost/watchpost/appliance/internal/vision"
+	"github.com/watchpost/watchpost/appliance/internal/vision/motion"
+	"github.com/watchpost/watchpost/appliance/internal/vision/track"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 	"github.com/watchpost/watchpost/gst/engine"
 	"github.com/watchpost/watchpost/gst/plan"
@@ -158,6 +162,44 @@ func TestPassageTimes(t *testing.T) {
 	for _, i := range []int{599, 100, 300} {
 		if got := p.at(time.Duration(i) * time.Millisecond); got != sent[i] {
 			t.Errorf("frame %d is at %v, its unit at %v", i, got, sent[i])
+		}
+	}
+}
+
+// While the motion gate spares the model, who draws the boxes is told again and
+// again that they hold; else they would pass for stale.
+func TestGatedBoxesAreToldAgain(t *testing.T) {
+	for _, own := range []bool{false, true} {
+		tracker, err := track.New(track.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		still, err := motion.New(motion.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := 0
+		r := &road{
+			read: drawn(90), ledger: &ledger{}, limiter: &limiter{}, rate: &rateMeter{},
+			analysis: &analysis{detector: &brittle{good: 90}, gate: true, motion: still, scaler: engine.NewScaler(), tracker: tracker},
+			analyse:  newQueue(fileDepth, false), log: slog.New(slog.DiscardHandler),
+			onInfo:     func(engine.Info) {},
+			onAnalysed: func(*job, int, int, []vision.Track) error { told++; return nil },
+		}
+		if own {
+			r.own, _ = passageOf()
+			r.own.line.live = false
+		}
+		if err := r.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.analysis.close()
+		l := r.ledger.snapshot()
+		balanced(t, l)
+		again := told - int(l.Inferred)
+		// Three seconds, less what the gate takes to learn that nothing moves.
+		if l.SkippedMotion < 60 || own && (again < 7 || again > 12) || !own && again != 0 {
+			t.Errorf("own pictures %v: told again %d times, %+v", own, again, l)
 		}
 	}
 }
