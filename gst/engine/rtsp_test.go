@@ -90,9 +90,9 @@ func TestRTSPTransports(t *testing.T) {
 			cam := c.cam
 			cam.start(t, h264Track(t, clip), clip, true)
 			w := watch(plan.Source{URL: cam.url(""), Transport: c.transport}, 20, 15*time.Second, nil)
-			t.Logf("first frame after %v over %v; %v", w.first, cam.protocol, w.warnings)
-			if w.frames < 20 || cam.protocol != c.over {
-				t.Errorf("%d frames over %v: %v", w.frames, cam.protocol, w.err)
+			t.Logf("first frame after %v over %v; %v", w.first, cam.over(), w.warnings)
+			if w.frames < 20 || cam.over() != c.over {
+				t.Errorf("%d frames over %v: %v", w.frames, cam.over(), w.err)
 			}
 			if took := w.took - w.first; took > 3*time.Second {
 				t.Errorf("it took %v to end", took)

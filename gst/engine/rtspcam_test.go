@@ -49,6 +49,7 @@ type rtspCam struct {
 // second; with sound, there is an audio track too, before the video.
 func (c *rtspCam) start(t *testing.T, track format.Format, clip [][]byte, sound bool, methods ...auth.VerifyMethod) {
 	t.Helper()
+	c.mu.Lock() // nobody is served before all is there
 	c.units, c.sent, c.stop = clip, map[int]time.Time{}, make(chan struct{})
 	var err error
 	for range 20 { // a pair of UDP ports may be taken meanwhile
@@ -83,6 +84,7 @@ func (c *rtspCam) start(t *testing.T, track format.Format, clip [][]byte, sound 
 	if err := c.stream.Initialize(); err != nil {
 		t.Fatal(err)
 	}
+	c.mu.Unlock()
 	c.senders.Go(func() { c.send(video, audio, packer(t, track)) })
 	t.Cleanup(c.close)
 }
@@ -107,6 +109,12 @@ func (c *rtspCam) change(clip [][]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.units, c.next = clip, 0
+}
+
+func (c *rtspCam) over() gortsplib.Protocol {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.protocol
 }
 
 func (c *rtspCam) sentAt(unit int) time.Time {
@@ -189,6 +197,8 @@ func packer(t *testing.T, track format.Format) func([]byte) ([]*rtp.Packet, erro
 }
 
 func (c *rtspCam) admit(conn *gortsplib.ServerConn, req *base.Request) (*base.Response, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.missing {
 		return &base.Response{StatusCode: base.StatusNotFound}, errors.New("no such stream")
 	}
