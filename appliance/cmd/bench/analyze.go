@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	clipFrames    = 240
+	clipFrames    = 480
 	stageThreads  = 1
 	analyzeRounds = 3
 )

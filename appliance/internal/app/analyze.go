@@ -122,7 +122,7 @@ const maxFPS = 1000
 // analyzeInWorker runs start to its end. A worker that dies costs this one
 // analysis and is reported in one line.
 func (p Program) analyzeInWorker(ctx context.Context, data string, start link.Start, show *progress) (link.Done, error) {
-	spawner, err := worker.New(workerConfig(data), p.Log)
+	spawner, err := worker.New(workerConfig(data, 0), p.Log)
 	if err != nil {
 		return link.Done{}, err
 	}
@@ -173,13 +173,13 @@ func cleared(err, left error) error {
 	return fmt.Errorf("%w; unfinished results are left: %w", err, left)
 }
 
-// niceness of media workers: the control process's timers, which keep viewers
-// connected, win over decoding and inference on a box that is busy.
+// niceness of the box's media workers: the control process's timers, which keep
+// viewers connected, win over decoding and inference on a box that is busy.
 const niceness = 5
 
-// workerConfig is how this box starts media workers.
-func workerConfig(data string) worker.Config {
-	return worker.Config{Args: []string{"worker", "--data", data}, Nice: niceness}
+// workerConfig is how media workers are started.
+func workerConfig(data string, nice int) worker.Config {
+	return worker.Config{Args: []string{"worker", "--data", data}, Nice: nice}
 }
 
 // progress is one line that is written over, on a terminal only.

@@ -171,7 +171,7 @@ func (b *box) build() (err error) {
 	if b.notifier, err = health.NewNotifier(b.meter, b.ready, p.Log); err != nil {
 		return err
 	}
-	if b.spawner, err = worker.New(workerConfig(cfg.DataDir), p.Log); err != nil {
+	if b.spawner, err = worker.New(workerConfig(cfg.DataDir, niceness), p.Log); err != nil {
 		return err
 	}
 	b.have = newHardware(cfg.DataDir, p.Version, p.Log)
