@@ -276,15 +276,18 @@ func (d *demuxer) stuck() error {
 	return fail(Unreachable, "%s: the camera has sent no picture for %d s", d.name, int(d.quiet().Seconds()))
 }
 
-// gaveUp tells, when asked twice, of a file whose demuxer stopped before it found
-// a track. Its error may be lost: parsebin drops those of an element that it is
-// just plugging in.
+// gaveUp tells, when asked twice, of a file that was read to its end, or to where
+// its demuxer stopped, without a picture's track in it. parsebin drops the error of
+// an element that it is just plugging in, and of a file with nothing but sound it
+// never says that there are no more tracks to come; the pipeline does not end
+// either, as the units' sink gets nothing that could end.
 func (d *demuxer) gaveUp() bool {
-	if d.in.Kind != plan.File || d.pulled > 0 || C.wp_input_video(d.watch)+C.wp_input_other(d.watch) > 0 {
+	if d.in.Kind != plan.File || d.pulled > 0 || C.wp_input_video(d.watch) > 0 {
 		return false
 	}
 	before := d.stopped
-	d.stopped = C.wp_gave_up(d.pipe.self()) != 0
+	// Files with many tracks may tell of the video's late: only the end counts.
+	d.stopped = C.wp_gave_up(d.pipe.self()) != 0 || C.wp_input_ended(d.watch) != 0
 	return before && d.stopped
 }
 

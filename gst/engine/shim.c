@@ -83,6 +83,10 @@ void wp_input_unref(wp_input *in) { g_atomic_rc_box_release(in); }
 int wp_input_video(wp_input *in) { return g_atomic_int_get(&in->video); }
 int wp_input_other(wp_input *in) { return g_atomic_int_get(&in->other); }
 int wp_input_done(wp_input *in) { return g_atomic_int_get(&in->done); }
+int wp_input_ended(wp_input *in) {
+  gint other = g_atomic_int_get(&in->other);
+  return other > 0 && g_atomic_int_get(&in->ended) >= other;
+}
 int wp_input_streams(wp_input *in) { return g_atomic_int_get(&in->streams); }
 int wp_input_selected(wp_input *in) { return g_atomic_int_get(&in->selected); }
 
@@ -119,6 +123,14 @@ static gboolean link_units(wp_input *in, GstPad *pad, GstCaps *caps, GstPad *sin
   return ok;
 }
 
+static GstPadProbeReturn count_end(GstPad *pad, GstPadProbeInfo *info, gpointer data) {
+  (void)pad;
+  wp_input *in = data;
+  if (GST_EVENT_TYPE(GST_PAD_PROBE_INFO_EVENT(info)) != GST_EVENT_EOS) return GST_PAD_PROBE_OK;
+  g_atomic_int_inc(&in->ended);
+  return GST_PAD_PROBE_REMOVE;
+}
+
 static void parse_pad_added(GstElement *parse, GstPad *pad, gpointer data) {
   (void)parse;
   wp_input *in = data;
@@ -136,6 +148,8 @@ static void parse_pad_added(GstElement *parse, GstPad *pad, gpointer data) {
     gst_object_unref(sink);
   } else {
     g_atomic_int_inc(&in->other);
+    gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, count_end, g_atomic_rc_box_acquire(in),
+                      (GDestroyNotify)g_atomic_rc_box_release);
   }
   if (!taken) sink_away(in, pad);
   if (caps) gst_caps_unref(caps);

@@ -30,6 +30,7 @@ typedef struct {
   GstElement *pipeline, *parse, *sink; // the pipeline outlives the callbacks
   gint video;      // pads with video seen
   gint other;      // other pads seen
+  gint ended;      // of these, how many are at their end
   gint done;       // all pads are known
   gint streams;    // network streams offered
   gint selected;   // of these, the video stream that was taken
@@ -41,6 +42,7 @@ GstElement *wp_rtp_chain(GstCaps *caps);
 int wp_input_video(wp_input *in);
 int wp_input_other(wp_input *in);
 int wp_input_done(wp_input *in);
+int wp_input_ended(wp_input *in); // there are other pads, and all are at their end
 int wp_input_streams(wp_input *in);
 int wp_input_selected(wp_input *in);
 // Whether an element that pulls its input has stopped doing so.
