@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,15 +22,25 @@ import (
 )
 
 // TestMain lets the test's binary be a media worker, as the program's is.
+// TestMain is the worker's process too: the box starts what it runs in.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 4 && os.Args[1] == "worker" && os.Args[2] == "--data" {
-		if err := program(io.Discard).Worker(context.Background(), WorkerOptions{DataDir: os.Args[3]}); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
+	if len(os.Args) < 2 || os.Args[1] != "worker" {
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	var o WorkerOptions
+	flags := flag.NewFlagSet("worker", flag.ExitOnError)
+	flags.StringVar(&o.DataDir, "data", "", "")
+	flags.BoolVar(&o.Warm, "warm", false, "")
+	flags.BoolVar(&o.Survey, "survey", false, "")
+	flags.StringVar(&o.Prove, "prove", "", "")
+	err := flags.Parse(os.Args[2:])
+	if err == nil {
+		err = program(io.Discard).Worker(context.Background(), o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 func program(log io.Writer) Program {

@@ -126,10 +126,15 @@ cameras:
 	await(t, b, "doomed", 20*time.Second, "plays", playing)
 	// Whatever comes up for that camera is aborted at once, until it is reported.
 	deaths, last := 0, 0
+	seen := map[int]time.Time{}
 	var c Camera
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		for _, p := range b.Processes() {
-			if p != pid && p != last {
+			if _, ok := seen[p]; !ok {
+				seen[p] = time.Now()
+			}
+			// A process that has no runtime yet would die without a word.
+			if p != pid && p != last && time.Since(seen[p]) > 60*time.Millisecond {
 				// The runtime writes its stacks and dies, as of a crash.
 				if syscall.Kill(p, syscall.SIGABRT) == nil {
 					deaths++
