@@ -24,6 +24,7 @@ type decoder struct {
 	pipe    *pipe
 	tap     *C.wp_tap
 	caps    *C.GstCaps // of the last unit, compared by address; a reference is held
+	stamps  stamps
 }
 
 // waiting is how many decoded frames may wait to be pulled.
@@ -119,6 +120,8 @@ func (d *decoder) push(u *unit) bool {
 	name := u.seq << 1
 	if u.outside {
 		name |= 1
+	} else {
+		d.stamps.add(u.pts, u.dts)
 	}
 	return C.wp_push_unit(d.pipe.el("in"), u.c.buf, at(u.pts), at(u.dts), u.c.duration,
 		C.guint64(name), C.gint64(u.captured)) == 0
@@ -175,6 +178,9 @@ func (d *decoder) pull() (pulled, int, error) {
 	}
 	if p.named != 0 {
 		out.seq, out.outside, out.captured = uint64(p.seq)>>1, p.seq&1 != 0, int64(p.captured)
+	}
+	if !out.outside {
+		out.pts = d.stamps.take(out.pts)
 	}
 	if p.full_range != 0 && f.Format != plan.RGB {
 		c, err := f.copyTo(true)

@@ -20,7 +20,7 @@ import (
 // releases it, once, and touches Planes only until then. A frame that is never
 // released is memory that never comes back.
 type Frame struct {
-	// PTS is the presentation time in this run, never less than the frame's before.
+	// PTS is the presentation time in this run, always later than the frame's before.
 	PTS time.Duration
 	// Captured is CLOCK_MONOTONIC in ns when the frame's data reached the box:
 	// before decoding, after the network or the pacing of a file.

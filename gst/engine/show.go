@@ -40,23 +40,39 @@ func (r *reader) show(p pulled, d *decoder, s stream, known facts) {
 	r.h.Frame(f)
 }
 
-// time is the frame's place on the run's time line. Streams without timestamps,
-// and those whose timestamps run backwards, go on at the nominal rate.
+// time is the frame's place on the run's time line: later than that of the frame
+// before, by whatever the source says. Streams without timestamps, and those whose
+// timestamps run backwards, go on at the nominal rate.
 func (r *reader) time(p pulled) time.Duration {
 	step := time.Second / 30
 	if p.fpsN > 0 && p.fpsD > 0 {
-		step = time.Duration(int64(time.Second) * int64(p.fpsD) / int64(p.fpsN))
+		step = max(time.Duration(int64(time.Second)*int64(p.fpsD)/int64(p.fpsN)), nudge)
 	}
 	t := p.pts
+	if t != none {
+		t = max(t, 0)
+	}
 	switch {
 	case r.frames == 0 && t == none:
 		t = 0
-	case r.frames > 0 && (t == none || t < r.last):
+	case r.frames == 0:
+	case t == none, t <= r.last-step:
 		t = r.last + step
+	case t <= r.last:
+		// Two that share a time: the second comes right after, so that those
+		// behind them can keep theirs.
+		t = r.last + max(step/nudges, nudge)
 	}
-	r.last = max(t, 0)
-	return r.last
+	r.last = t
+	return t
 }
+
+// Of how a frame is moved that shares its time with the one before: by a small part
+// of a frame's duration, and no less than what survives in microseconds.
+const (
+	nudges = 8
+	nudge  = time.Microsecond
+)
 
 // maxFPS is the highest nominal rate that is believed.
 const maxFPS = 1000
