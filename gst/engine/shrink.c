@@ -3,6 +3,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 // On x86-64 the loops are compiled for AVX2 as well, chosen when the program
 // is loaded; arm64 has its vector unit always.
@@ -143,7 +146,37 @@ WP_VECTOR static void down(const uint8_t *src, int stride, int width, const axis
 }
 
 // across averages a line into an output row.
-WP_VECTOR static void across8(const int16_t *line, const axis *a, uint8_t *out) {
+#if defined(__SSE2__)
+// Four outputs of eight taps at a time: compilers add up each output by itself,
+// which takes three times as long.
+static void across8(const int16_t *line, const axis *a, uint8_t *out) {
+  const __m128i half = _mm_set1_epi32(1 << 14);
+  int i = 0;
+  for (; i + 4 <= a->m; i += 4) {
+    __m128i sum[4];
+    for (int k = 0; k < 4; k++) {
+      __m128i p = _mm_loadu_si128((const __m128i *)(line + a->first[i + k]));
+      __m128i w = _mm_loadu_si128((const __m128i *)(a->weight + (size_t)(i + k) * 8));
+      sum[k] = _mm_madd_epi16(p, w);
+    }
+    // Transpose and add: one lane for each output.
+    __m128i lo = _mm_add_epi32(_mm_unpacklo_epi32(sum[0], sum[1]), _mm_unpackhi_epi32(sum[0], sum[1]));
+    __m128i hi = _mm_add_epi32(_mm_unpacklo_epi32(sum[2], sum[3]), _mm_unpackhi_epi32(sum[2], sum[3]));
+    __m128i all = _mm_add_epi32(_mm_unpacklo_epi64(lo, hi), _mm_unpackhi_epi64(lo, hi));
+    all = _mm_srai_epi32(_mm_add_epi32(all, half), 15);
+    all = _mm_packus_epi16(_mm_packs_epi32(all, all), all);
+    int32_t four = _mm_cvtsi128_si32(all);
+    memcpy(out + i, &four, 4);
+  }
+  for (; i < a->m; i++) {
+    const int16_t *p = line + a->first[i], *w = a->weight + (size_t)i * 8;
+    int32_t sum = 1 << 14;
+    for (int k = 0; k < 8; k++) sum += (int32_t)p[k] * w[k];
+    out[i] = (uint8_t)(sum >> 15);
+  }
+}
+#else
+static void across8(const int16_t *line, const axis *a, uint8_t *out) {
   for (int i = 0; i < a->m; i++) {
     const int16_t *p = line + a->first[i], *w = a->weight + (size_t)i * 8;
     int32_t sum = 1 << 14;
@@ -151,6 +184,7 @@ WP_VECTOR static void across8(const int16_t *line, const axis *a, uint8_t *out) 
     out[i] = (uint8_t)(sum >> 15);
   }
 }
+#endif
 
 WP_VECTOR static void across(const int16_t *line, const axis *a, uint8_t *out) {
   if (a->taps == 8) {

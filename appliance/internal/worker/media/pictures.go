@@ -338,12 +338,16 @@ func (p *pictureStage) show(ctx context.Context, j *job) error {
 	} else {
 		tracks = p.tracks(j.pts)
 	}
-	f, err := exclusive(j.frame)
-	if err != nil {
-		return fmt.Errorf("draw on a frame: %w", err)
+	f := j.frame
+	// A picture with nothing to draw on it needs no copy, once nobody else reads it.
+	if len(tracks) > 0 || !j.isAnalysed() {
+		var err error
+		if f, err = exclusive(f); err != nil {
+			return fmt.Errorf("draw on a frame: %w", err)
+		}
+		pic := picture(f)
+		p.artist.Tracks(&pic, tracks)
 	}
-	pic := picture(f)
-	p.artist.Tracks(&pic, tracks)
 	f.PTS, f.Captured = j.pts, j.captured
 	return p.out.push(f, shape{width: f.Width, height: f.Height, fps: p.rate.nominal()})
 }
