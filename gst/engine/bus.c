@@ -12,6 +12,17 @@ int wp_set(void *object, const char *name, const char *value) {
   return 1;
 }
 
+// What is missing for caps (a decoder's, a parser's) is of pictures if they are; an
+// element that is missing by its name is taken for such.
+static int of_pictures(const GstStructure *missing) {
+  GstCaps *caps = NULL;
+  if (!gst_structure_get(missing, "detail", GST_TYPE_CAPS, &caps, NULL) || !caps) return 1;
+  const char *name = gst_caps_get_size(caps) > 0 ? gst_structure_get_name(gst_caps_get_structure(caps, 0)) : "";
+  int yes = g_str_has_prefix(name, "video/") || g_str_has_prefix(name, "image/");
+  gst_caps_unref(caps);
+  return yes;
+}
+
 int wp_bus_pop(void *pipeline, wp_message *out) {
   memset(out, 0, sizeof *out);
   GstBus *bus = gst_element_get_bus(GST_ELEMENT(pipeline));
@@ -39,6 +50,7 @@ int wp_bus_pop(void *pipeline, wp_message *out) {
       if (s && gst_structure_has_name(s, "missing-plugin")) {
         out->type = WP_MISSING;
         out->text = g_strdup(gst_structure_get_string(s, "name"));
+        out->picture = of_pictures(s);
         found = 1;
       }
       break;

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -46,7 +47,7 @@ func (u *unit) free() { C.wp_unit_clear(&u.c) }
 type demuxer struct {
 	in   plan.Input
 	src  plan.Source
-	name string // of the source, without credentials
+	name string // of the source, as plan.Name has it
 	loop bool
 	size int64 // of the file, 0: unknown
 	warn func(string)
@@ -204,6 +205,10 @@ func (d *demuxer) complaints() error {
 		if !ok {
 			return nil
 		}
+		if d.in.Kind == plan.File {
+			// GStreamer quotes the whole path.
+			m.text = strings.ReplaceAll(m.text, plan.FilePath(d.src.URL), d.name)
+		}
 		switch m.kind {
 		case msgError:
 			if d.refusesTransport(m) {
@@ -218,7 +223,9 @@ func (d *demuxer) complaints() error {
 			}
 			return err
 		case msgMissing:
-			d.warn(m.text + " is missing")
+			if m.picture {
+				d.warn(m.text + " is missing")
+			}
 		case msgWarning:
 			d.warn(m.text)
 		case msgEOS:

@@ -106,6 +106,9 @@ func release(o *glib.Object) {
 type message struct {
 	kind, domain, code  int
 	text, debug, source string
+	// picture: what is missing would have read pictures, not sound or the data of
+	// another track.
+	picture bool
 }
 
 // The kinds of messages.
@@ -132,6 +135,7 @@ func (b *pipe) pop() (message, bool) {
 	return message{
 		kind: int(m._type), domain: int(m.domain), code: int(m.code),
 		text: str(m.text), debug: str(m.debug), source: str(m.source),
+		picture: m.picture != 0,
 	}, true
 }
 

@@ -54,7 +54,7 @@ func Read(ctx context.Context, src plan.Source, h Handlers) error {
 	if err := Start(Options{}); err != nil {
 		return fail(Internal, "%s", err)
 	}
-	name := plan.Redact(src.URL)
+	name := plan.Name(src.URL)
 	in, err := plan.Open(src)
 	if err != nil {
 		return fail(Unsupported, "%s", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,6 +75,12 @@ func TestEveryFile(t *testing.T) {
 				}
 				if s.backwards > 0 {
 					t.Errorf("%d frames are not later than the frame before", s.backwards)
+				}
+				for _, text := range append(s.warnings, fmt.Sprint(s.err)) {
+					// Tracks of data are nobody's business, and so are the user's folders.
+					if strings.Contains(text, "meta/") || strings.Contains(text, dir) {
+						t.Errorf("it says %q", text)
+					}
 				}
 				line := fmt.Sprintf("%d frames, luma %.0f, in %d ms", s.frames, s.luma, s.took.Milliseconds())
 				for _, i := range s.infos {

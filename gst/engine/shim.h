@@ -18,6 +18,7 @@ enum { WP_CORE = 1, WP_LIBRARY = 2, WP_RESOURCE = 3, WP_STREAM = 4 };
 typedef struct {
   int type, domain, code;
   char *text, *debug, *source;
+  int picture; // WP_MISSING: of video or images
 } wp_message;
 int wp_bus_pop(void *pipeline, wp_message *out);
 void wp_message_clear(wp_message *m);

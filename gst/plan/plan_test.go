@@ -93,6 +93,25 @@ func TestRedact(t *testing.T) {
 	}
 }
 
+func TestName(t *testing.T) {
+	for in, want := range map[string]string{
+		"/home/me/films/yard.mp4":      "yard.mp4",
+		"yard.mp4":                     "yard.mp4",
+		"file:///home/me/the%20yard":   "the yard",
+		"/films/a\nb.mp4":              "a?b.mp4",
+		"/home/me@work/yard.mp4":       "yard.mp4",
+		"rtsp://u:p@10.0.0.2/a/b":      "rtsp://***@10.0.0.2/a/b",
+		"http://u:p@10.0.0.2/yard.mp4": "http://***@10.0.0.2/yard.mp4",
+		"admin:secret@camera/stream":   "stream",
+		"/dev/video0":                  "/dev/video0",
+		"test:ball":                    "test:ball",
+	} {
+		if got := Name(in); got != want {
+			t.Errorf("Name(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
 func FuzzRedact(f *testing.F) {
 	f.Add("cam", "user", "secret")
 	f.Fuzz(func(t *testing.T, host, user, password string) {

@@ -1,6 +1,10 @@
 package plan
 
-import "strings"
+import (
+	"path/filepath"
+	"strings"
+	"unicode"
+)
 
 // Redact returns a source fit for logs: of a URL only the scheme, the host and
 // the path are left, since cameras take passwords in queries, too. A path that
@@ -21,6 +25,21 @@ func Redact(source string) string {
 		return scheme + "://***@" + hideQuery(rest[at+1:])
 	}
 	return scheme + "://" + hideQuery(rest)
+}
+
+// Name is how a source is called in a sentence: a file by its name without the
+// folders, on one line, all else as Redact has it.
+func Name(source string) string {
+	if Kind(source) != File || strings.Contains(source, "://") && FilePath(source) == source {
+		return Redact(source)
+	}
+	base := filepath.Base(Redact(FilePath(source)))
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, base)
 }
 
 func hideQuery(s string) string {
