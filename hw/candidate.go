@@ -119,8 +119,9 @@ func decoders() map[string][]family {
 		"av1":   append(hardware("av1", "dec"), software("dav1ddec", "av1dec", "avdec_av1")...),
 		"mpeg2": append(hardware("mpeg2", "dec"), software("avdec_mpeg2video", "mpeg2dec")...),
 		"mpeg4": append(hardware("mpeg4", "dec"), software("avdec_mpeg4")...),
-		"jpeg": append(hardware("jpeg", "dec", family{kind: MPP, name: "mppjpegdec"}),
-			software("jpegdec", "avdec_mjpeg")...),
+		// avdec_mjpeg is left out: it crashes on ordinary JPEGs, and gst/plan never
+		// decodes with it.
+		"jpeg": append(hardware("jpeg", "dec", family{kind: MPP, name: "mppjpegdec"}), software("jpegdec")...),
 	}
 }
 

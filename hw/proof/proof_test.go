@@ -47,7 +47,7 @@ func start(t *testing.T) Engine {
 var software = map[string][]string{
 	"h264": {"avdec_h264", "openh264dec"}, "h265": {"avdec_h265", "libde265dec"},
 	"vp8": {"vp8dec", "avdec_vp8"}, "vp9": {"vp9dec", "avdec_vp9"}, "av1": {"av1dec", "dav1ddec"},
-	"mpeg2": {"avdec_mpeg2video", "mpeg2dec"}, "mpeg4": {"avdec_mpeg4"}, "jpeg": {"jpegdec", "avdec_mjpeg"},
+	"mpeg2": {"avdec_mpeg2video", "mpeg2dec"}, "mpeg4": {"avdec_mpeg4"}, "jpeg": {"jpegdec"},
 }
 
 func TestSoftwareDecoders(t *testing.T) {
