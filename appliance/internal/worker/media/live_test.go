@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"testing"
 	"time"
@@ -145,6 +146,11 @@ func scripted(fps int, on func(at time.Duration) bool) read {
 			if err != nil {
 				return err
 			}
+			for _, p := range f.Planes { // whatever was there may be what no encoder takes
+				for i := range p {
+					p[i] = byte(128 + i%7)
+				}
+			}
 			f.PTS, f.Captured = time.Since(begun), monotonic()
 			h.Frame(f)
 		}
@@ -253,6 +259,7 @@ func TestSourceFaults(t *testing.T) {
 type faulty struct{ good int }
 
 func (*faulty) Keyframe()    {}
+func (*faulty) Name() string { return "faulty" }
 func (*faulty) Close() error { return nil }
 func (e *faulty) Push(f *engine.Frame) error {
 	f.Release()
@@ -303,6 +310,43 @@ func TestBrokenEncoderIsReplaced(t *testing.T) {
 	r.open[link.H264] = &rendition{encoder: &faulty{good: 3}, shape: shape}
 	if failed, took := pushed(); failed < 10 || took < encoderPause {
 		t.Errorf("a second failure was followed after %v, %d frames later", took, failed)
+	}
+}
+
+// openh264enc gives up on black and white noise, such as an analogue camera
+// without a signal shows: then another encoder is used, where there is one.
+func TestEncoderThatCannotIsReplacedByAnother(t *testing.T) {
+	if err := engine.Start(engine.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if !engine.HasElement("openh264enc") || !engine.HasElement("x264enc") {
+		t.Skip("needs both openh264enc and x264enc")
+	}
+	sent := make(chan link.AccessUnit, 64)
+	r := &renditions{
+		threads: 1, live: true, log: slog.New(slog.DiscardHandler), started: func(string) {},
+		send: func(u link.AccessUnit) error { sent <- u; return nil },
+	}
+	defer r.close()
+	r.want(link.Want{H264: true})
+	rng := rand.New(rand.NewPCG(1, 1))
+	began := time.Now()
+	for len(sent) < 5 {
+		if time.Since(began) > 5*time.Second {
+			t.Fatal("no pictures of noise")
+		}
+		f, err := engine.NewFrame(plan.I420, 320, 240)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range f.Planes {
+			for i := range p {
+				p[i] = byte(rng.UintN(2) * 255)
+			}
+		}
+		f.PTS = time.Since(began)
+		_ = r.push(f, shape{width: 320, height: 240, fps: 30}) // the first ones fail
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 

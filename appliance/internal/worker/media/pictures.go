@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +48,7 @@ const maxCodec = link.VP8
 type encoder interface {
 	Push(*engine.Frame) error
 	Keyframe()
+	Name() string
 	Close() error
 }
 
@@ -59,6 +61,9 @@ type rendition struct {
 type failure struct {
 	err   error // nil: the encoder was replaced since
 	until time.Time
+	// element is the encoder that failed: its successor is another one, where
+	// there is another. openh264enc gives up on black and white noise.
+	element string
 }
 
 // encoderPause is the least time between two attempts at a live encoder that
@@ -140,6 +145,7 @@ func (r *renditions) encode(c link.Codec, f *engine.Frame, s shape) error {
 		if r.path != "" && diskFull(filepath.Dir(r.path)) {
 			err = fmt.Errorf("the disk is full: make room, or choose another folder (%w)", err)
 		}
+		r.down[c].element = r.open[c].encoder.Name()
 		r.shut(c)
 		return r.broke(c, fmt.Errorf("encode %s: %w", codecName(c), err))
 	}
@@ -152,7 +158,7 @@ func (r *renditions) broke(c link.Codec, err error) error {
 	if now.Sub(r.down[c].until) > encoderSound {
 		pause = 0
 	}
-	r.down[c] = failure{err, now.Add(pause)}
+	r.down[c].err, r.down[c].until = err, now.Add(pause)
 	return err
 }
 
@@ -175,8 +181,14 @@ func (r *renditions) start(c link.Codec, s shape) error {
 	w, h := fit(s.width, s.height, r.profile.MaxHeight)
 	num, den := frameRate(s.fps)
 	gop := int(r.profile.KeyframeInterval.Seconds()*s.fps + 0.5) // 0: the encoder's choice
+	order := plan.EncoderOrder(codecName(c))
+	if others := slices.DeleteFunc(order, func(e string) bool { return e == r.down[c].element }); slices.ContainsFunc(others, engine.HasElement) {
+		order = others
+	} else {
+		order = nil // the engine's own order
+	}
 	e, err := engine.NewEncoder(plan.Encode{
-		Codec: codecName(c), Width: w, Height: h, FPSNum: num, FPSDen: den,
+		Elements: order, Codec: codecName(c), Width: w, Height: h, FPSNum: num, FPSDen: den,
 		Bitrate: r.profile.Bitrate, GOP: gop, Threads: r.threads, Live: r.live, Path: r.path,
 	}, func(u engine.Unit) {
 		r.spent.add(u.Encode)
