@@ -183,8 +183,13 @@ func TestSlowViewerSkipsAlone(t *testing.T) {
 	if gaps := keyframesAfterGaps(t, slow.received()); gaps == 0 {
 		t.Error("the slow viewer had no gap in time")
 	}
-	if gaps := keyframesAfterGaps(t, fast.inOrder()); gaps != 0 {
-		t.Errorf("the fast viewer had %d gaps", gaps)
+	// By count, not by the clock: a starved test is late, but misses nothing.
+	pictures := map[uint32]bool{}
+	for _, p := range fast.inOrder() {
+		pictures[p.Timestamp] = true
+	}
+	if missed := int(st.Units) - len(pictures); missed > 20 { // those before it joined
+		t.Errorf("the fast viewer has %d of %d pictures", len(pictures), st.Units)
 	}
 	t.Logf("slowest Publish %v; %+v", time.Duration(slowest.Load()), st)
 }

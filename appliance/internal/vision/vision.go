@@ -54,7 +54,9 @@ type Detection struct {
 	Score float32
 }
 
-// Track is a detection followed from frame to frame.
+// Track is a detection followed from frame to frame. Its Score is that of the
+// newest detection which reached the threshold: weaker ones carry a track on for a
+// moment, and are nothing to show.
 type Track struct {
 	Detection
 	// ID is unique within one run of one camera, counted from 1, never reused.

@@ -111,7 +111,10 @@ func (t *Tracker) support(o *object, d *vision.Detection, pts time.Duration) {
 		trust = weakTrust
 	}
 	o.body = o.prior.seen(d.Box, trust)
-	o.matched, o.seen, o.score = true, pts, d.Score
+	o.matched, o.seen = true, pts
+	if d.Score >= t.cfg.High {
+		o.score, o.strong = d.Score, pts
+	}
 	o.support++
 	o.votes.cast(*d)
 	t.confirm(o)

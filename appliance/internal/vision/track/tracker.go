@@ -24,7 +24,8 @@ type object struct {
 	score   float32
 	since   time.Duration
 	seen    time.Duration
-	support int // frames that supported it
+	strong  time.Duration // the last detection of High or more; score is its
+	support int           // frames that supported it
 	matched bool
 }
 
@@ -121,7 +122,7 @@ func (t *Tracker) Keep(pts time.Duration) {
 		}
 		o.body = o.after(min(pts-o.seen, 100*time.Millisecond))
 		o.cx.v, o.cy.v, o.w.v, o.h.v = 0, 0, 0, 0
-		o.seen = pts
+		o.seen, o.strong = pts, pts
 	}
 	t.retire(pts)
 	t.publish()
@@ -187,10 +188,11 @@ func usable(d vision.Detection) bool {
 // frame without them.
 func (t *Tracker) retire(pts time.Duration) {
 	t.objects = slices.DeleteFunc(t.objects, func(o object) bool {
-		if o.seen == pts {
-			return false
-		}
 		lost := max(t.cfg.Lost, t.hold())
+		if o.seen == pts {
+			// What only weak detections speak for, for so long, was a mistake or is gone.
+			return pts-o.strong > lost
+		}
 		return o.id == 0 || pts-o.seen > lost
 	})
 }
@@ -201,7 +203,7 @@ func (t *Tracker) enlist(pts time.Duration) {
 		if t.taken[i] || d.Score < t.cfg.High || len(t.objects) >= t.cfg.MaxObjects || t.known(d, pts) {
 			continue
 		}
-		o := object{body: newBody(d.Box), score: d.Score, since: pts, seen: pts, support: 1}
+		o := object{body: newBody(d.Box), score: d.Score, since: pts, seen: pts, strong: pts, support: 1}
 		o.votes.cast(d)
 		t.confirm(&o)
 		t.objects = append(t.objects, o)

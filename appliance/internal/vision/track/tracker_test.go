@@ -72,7 +72,7 @@ func TestWeakScoresContinueButDoNotStart(t *testing.T) {
 			person(at(300+3*float64(n), 300, 60, 150), score),
 			person(at(900, 300, 60, 150), 0.3), // never good enough
 		})
-		if n > 0 && (len(tracks) != 1 || tracks[0].ID != 1 || tracks[0].Score != score) {
+		if n > 0 && (len(tracks) != 1 || tracks[0].ID != 1 || tracks[0].Score != 0.8) {
 			t.Fatalf("frame %d: %+v", n, tracks)
 		}
 	}

@@ -57,11 +57,6 @@ func newResults(dir string) (*results, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write results: %w", err)
 	}
-	// An older run's summary must not vouch for this run's files.
-	if err := os.Remove(filepath.Join(dir, summaryName)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		f.Close()
-		return nil, fmt.Errorf("remove the older summary: %w", err)
-	}
 	buf := bufio.NewWriterSize(f, 64<<10)
 	return &results{
 		dir: dir, file: f, buf: buf, enc: json.NewEncoder(buf),
@@ -151,6 +146,11 @@ func (r *results) finish(s summary, video bool) error {
 	}
 	if err := writeSynced(filepath.Join(r.dir, summaryName+partSuffix), append(data, '\n')); err != nil {
 		return err
+	}
+	// An older run's results stand until these are whole; from here on its summary
+	// must not vouch for this run's files.
+	if err := os.Remove(filepath.Join(r.dir, summaryName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove the older %s: %w", summaryName, err)
 	}
 	names := []string{detectionsName}
 	if video {
