@@ -163,10 +163,10 @@ func TestFindModel(t *testing.T) {
 	// A camera whose model cannot be had keeps its picture.
 	cfg := config.Default()
 	cfg.Models.Dir = store
-	if got := p.modelFor(cfg, config.Camera{ID: "gate", Model: "none"}, p.Log); got != "" {
+	if got := p.modelFor(cfg, config.Camera{ID: "gate", Model: "none"}, new(string)); got != "" {
 		t.Errorf("a model that is not there is %q", got)
 	}
-	if got := p.modelFor(cfg, config.Camera{ID: "gate", Model: "mine"}, p.Log); got != installed {
+	if got := p.modelFor(cfg, config.Camera{ID: "gate", Model: "mine"}, new(string)); got != installed {
 		t.Errorf("the camera's own model is %q", got)
 	}
 }

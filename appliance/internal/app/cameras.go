@@ -69,9 +69,15 @@ func (p Program) newCameras(cfg *config.Config, spawner *worker.Spawner, server 
 // spawn starts a camera's worker with what is known at that moment of models
 // and of the hardware.
 func (p Program) spawn(cfg *config.Config, c config.Camera, spawner *worker.Spawner, have *hardware) camera.Spawn {
+	var (
+		mu   sync.Mutex // live workers of a camera start one at a time, but on goroutines of their own
+		said string
+	)
 	return func(ctx context.Context, start link.Start, handle func(link.Message), redact func(string) string) (camera.Process, error) {
 		if start.Mode == "live" {
-			start.Model = p.modelFor(cfg, c, p.Log)
+			mu.Lock()
+			start.Model = p.modelFor(cfg, c, &said)
+			mu.Unlock()
 			r := have.report.Load()
 			start.Decoders, start.RefusedElements = r.Decoders(), r.Refused()
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -73,14 +74,16 @@ func (h *hardware) run(ctx context.Context) error {
 
 // say logs once what was chosen, and what is here and was refused.
 func (h *hardware) say() {
+	var chosen []string
 	for _, e := range h.report.Load().Elements {
 		switch {
 		case e.Chosen:
-			h.log.Info("hardware", "use", e.Element, "for", string(e.Role)+" "+e.Codec, "kind", e.Kind)
+			chosen = append(chosen, fmt.Sprintf("%s %s: %s", e.Role, e.Codec, e.Element))
 		case e.Present && !e.Proven && e.Kind.Hardware():
-			h.log.Info("hardware", "refused", e.Element, "for", string(e.Role)+" "+e.Codec, "reason", e.Reason)
+			h.log.Info("hardware refused", "element", e.Element, "for", string(e.Role)+" "+e.Codec, "reason", e.Reason)
 		}
 	}
+	h.log.Info("hardware chosen", "elements", strings.Join(chosen, ", "))
 }
 
 // view is the report as the API tells it.

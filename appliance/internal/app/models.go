@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,7 +54,7 @@ func (p Program) findModel(dir, name string) (chosenModel, error) {
 	}
 	m, err := store.Get(wanted)
 	if name == "" && errors.Is(err, model.ErrNotFound) {
-		return chosenModel{note: "no model is installed: analysing motion only (install one with: watchpost model install FILE)"}, nil
+		return chosenModel{note: fmt.Sprintf("no model is installed in %s: analysing motion only (install one with: watchpost model install FILE, or name another folder with --data)", dir)}, nil
 	}
 	if err != nil {
 		return chosenModel{}, of(ErrModel, "%v", err)
@@ -180,13 +179,17 @@ func openRuntime(data string) (*accel.Runtime, error) {
 
 // modelFor looks up a camera's analyser each time that a worker is started, so
 // that a model installed meanwhile is used. A model that cannot be had does not
-// take the picture away: the camera runs on motion, and the log says why.
-func (p Program) modelFor(cfg *config.Config, cam config.Camera, log *slog.Logger) string {
+// take the picture away: the camera runs on motion, and the log says why, once.
+func (p Program) modelFor(cfg *config.Config, cam config.Camera, said *string) string {
 	name := cfg.ModelOf(cam)
 	m, err := p.findModel(cfg.ModelsDir(), name)
-	if err != nil {
-		log.Warn("running on the motion analyser", "camera", cam.ID, "model", name, "reason", err)
-		return ""
+	if err == nil {
+		*said = ""
+		return m.path
 	}
-	return m.path
+	if *said != err.Error() {
+		*said = err.Error()
+		p.Log.Warn("running on the motion analyser", "camera", cam.ID, "model", name, "reason", err)
+	}
+	return ""
 }

@@ -84,11 +84,28 @@ func NewLogger(w io.Writer, level, format string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
+// usualData is the data folder where nobody names one: the one here, or else the
+// one that scripts/setup filled beside the folder of the program, so that
+// models are found from wherever it is called.
+func usualData() string {
+	const here = "data"
+	if _, err := os.Stat(here); err == nil {
+		return here
+	}
+	if exe, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(exe), "..", "data")
+		if _, err := os.Stat(filepath.Join(beside, "models")); err == nil {
+			return beside
+		}
+	}
+	return here
+}
+
 // dataDir is the data folder to use, made if it is missing. Workers run
 // elsewhere, so it is absolute.
 func dataDir(dir string) (string, error) {
 	if dir == "" {
-		dir = "data"
+		dir = usualData()
 	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {

@@ -61,6 +61,9 @@ func (p Program) configure(o RunOptions) (*config.Config, error) {
 			return nil, err
 		}
 	}
+	if o.Config == "" {
+		cfg.DataDir = usualData()
+	}
 	if o.DataDir != "" {
 		cfg.DataDir = o.DataDir
 	}
@@ -268,9 +271,22 @@ func (b *box) greet() {
 	for _, c := range b.cfg.Cameras {
 		fmt.Printf("  %-20s %s\n", c.ID, plan.Redact(c.Source))
 	}
+	b.greetModels()
 	if !b.cfg.Loopback() {
 		path, _ := b.cfg.PasswordFile()
 		fmt.Printf("  sign in with the password in %s\n", path)
+	}
+}
+
+// greetModels says which cameras do without their model, and why.
+func (b *box) greetModels() {
+	told := map[string]bool{}
+	for _, c := range b.cfg.Cameras {
+		name := b.cfg.ModelOf(c)
+		if _, err := b.p.findModel(b.cfg.ModelsDir(), name); err != nil && !told[name] {
+			told[name] = true
+			fmt.Printf("  analysing motion only: %v (in %s)\n", err, b.cfg.ModelsDir())
+		}
 	}
 }
 

@@ -14,6 +14,11 @@ const showLink: ShowLink = (state, words) => {
   setText(link, words);
 };
 
+// On the box's own loopback address nobody signed in.
+if (/^(localhost|127\.[0-9.]+|\[::1\])$/.test(location.hostname)) {
+  document.querySelector<HTMLElement>('form[action="/sign-out"]')?.setAttribute("hidden", "");
+}
+
 function choose(path: string): Page {
   const camera = /^\/cameras\/([^/]+)\/?$/.exec(path);
   if (camera?.[1]) return cameraPage(decodeURIComponent(camera[1]), showLink);
