@@ -16,6 +16,7 @@ type job struct {
 	number   uint64        // counts decoded frames from 1
 	pts      time.Duration // in this run's time
 	captured int64         // CLOCK_MONOTONIC, ns
+	entered  int64         // when it came from the decoder, on the same clock
 	pass     fate          // not inferred: the analysis only passes the frame on (files)
 	analysed chan struct{} // closed once the analysis is through with the frame
 	// tracks are those at this frame, if tracked: if it went through the analysis.

@@ -378,7 +378,10 @@ func (p *pictureStage) await(ctx context.Context, j *job) {
 		return
 	}
 	interval := time.Duration(float64(time.Second) / p.rate.nominal())
-	budget := time.Duration(patience*float64(interval)) - time.Duration(monotonic()-j.captured)
+	// What a decoder holds back to put B-frames in order is the source's delay and
+	// not to be saved here: of the time before the road, a quarter interval counts.
+	before := min(time.Duration(j.entered-j.captured), interval/4)
+	budget := time.Duration(patience*float64(interval)) - before - time.Duration(monotonic()-j.entered)
 	if budget <= 0 {
 		return
 	}

@@ -112,7 +112,7 @@ func (r *road) warning(w string) {
 func (r *road) enter(ctx context.Context, f *engine.Frame) {
 	number := r.ledger.decoded()
 	r.rate.frame()
-	j := &job{frame: f, number: number, pts: r.at(f.PTS), captured: f.Captured, analysed: make(chan struct{})}
+	j := &job{frame: f, number: number, pts: r.at(f.PTS), captured: f.Captured, entered: monotonic(), analysed: make(chan struct{})}
 	r.position.Store(int64(j.pts))
 	if r.stage != nil {
 		r.stage.slate.frameCame(time.Now(), f.Width, f.Height)
