@@ -184,7 +184,7 @@ cameras:
 			}
 			return false
 		})
-		boxesAreRight(t, lookAtPlayer(t, ctx, "hall", 6), 0.5)
+		boxesAreRight(t, lookAtPlayer(t, ctx, "hall", 6), 0.8)
 		sees(t, ctx, 5*time.Second, `document.querySelector('[data-testid=balance]').textContent`, "Balanced")
 	})
 	if c := camera(t, b, "hall"); c.Restarts.Count != 0 {

@@ -140,3 +140,22 @@ func TestFrameRateKeepsNTSC(t *testing.T) {
 		}
 	}
 }
+
+// A decoder that puts B-frames in order hands a frame out hundreds of
+// milliseconds after its capture: the picture still waits for its own boxes.
+func TestPictureWaitsBehindADecoderThatReorders(t *testing.T) {
+	p := &pictureStage{rate: &rateMeter{declared: 10}}
+	now := monotonic()
+	j := &job{captured: now - int64(300*time.Millisecond), entered: now, analysed: make(chan struct{})}
+	time.AfterFunc(10*time.Millisecond, func() { close(j.analysed) })
+	p.await(t.Context(), j)
+	if !j.isAnalysed() {
+		t.Error("the picture went on without its own boxes")
+	}
+	slow := &job{captured: now, entered: now, analysed: make(chan struct{})}
+	began := time.Now()
+	p.await(t.Context(), slow)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("a picture waited %v for a model that does not answer", took)
+	}
+}
