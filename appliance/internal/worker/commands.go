@@ -17,6 +17,8 @@ type outbox struct {
 	start    *link.Start
 	want     *link.Want
 	throttle *link.Throttle
+	grow     *link.Grow
+	pause    *link.Pause
 	keyframe [2]bool // by codec: H264, VP8
 	stop     bool
 	wake     chan struct{} // capacity 1
@@ -47,6 +49,12 @@ func (o *outbox) take() []link.Message {
 	if o.throttle != nil {
 		out = append(out, link.Message{Kind: link.KindThrottle, Value: *o.throttle})
 	}
+	if o.grow != nil {
+		out = append(out, link.Message{Kind: link.KindGrow, Value: *o.grow})
+	}
+	if o.pause != nil {
+		out = append(out, link.Message{Kind: link.KindPause, Value: *o.pause})
+	}
 	for i, codec := range [...]link.Codec{link.H264, link.VP8} {
 		if o.keyframe[i] {
 			out = append(out, link.Message{Kind: link.KindKeyframe, Value: link.Keyframe{Codec: codec}})
@@ -55,6 +63,7 @@ func (o *outbox) take() []link.Message {
 	if o.stop {
 		out = append(out, link.Message{Kind: link.KindStop})
 	}
+	o.grow, o.pause = nil, nil
 	o.start, o.want, o.throttle, o.keyframe, o.stop = nil, nil, nil, [2]bool{}, false
 	return out
 }
@@ -64,6 +73,12 @@ func (w *Worker) Want(v link.Want) { w.out.put(func(o *outbox) { o.want = &v }) 
 
 // Throttle limits the worker's analysis.
 func (w *Worker) Throttle(v link.Throttle) { w.out.put(func(o *outbox) { o.throttle = &v }) }
+
+// Grow tells the worker how much of its file has arrived.
+func (w *Worker) Grow(v link.Grow) { w.out.put(func(o *outbox) { o.grow = &v }) }
+
+// Pause has the worker's analysis of a file rest, or go on.
+func (w *Worker) Pause(v link.Pause) { w.out.put(func(o *outbox) { o.pause = &v }) }
 
 // Keyframe asks for a keyframe of one rendition; requests that the worker has
 // not read yet are one.

@@ -37,6 +37,13 @@ func checkValue(kind Kind, v any) error {
 		}
 	case KindStop:
 		ok = v == nil
+	case KindGrow:
+		var m Grow
+		if m, ok = v.(Grow); ok {
+			err = m.check()
+		}
+	case KindPause:
+		_, ok = v.(Pause)
 	case KindHello:
 		var m Hello
 		if m, ok = v.(Hello); ok && m.PID < 0 {
@@ -64,6 +71,16 @@ func checkValue(kind Kind, v any) error {
 		}
 	case KindDone:
 		_, ok = v.(Done)
+	case KindCommitted:
+		var m Committed
+		if m, ok = v.(Committed); ok && m.Bytes < 0 {
+			err = fmt.Errorf("negative length %d", m.Bytes)
+		}
+	case KindConfined:
+		var m Confined
+		if m, ok = v.(Confined); ok && (m.LandlockABI < 0 || len(m.Missing) > MaxObjects) {
+			err = fmt.Errorf("Landlock ABI %d, %d protections missing", m.LandlockABI, len(m.Missing))
+		}
 	}
 	if !ok {
 		return fmt.Errorf("%w: a %T is not the value of a %s", ErrProtocol, v, kind)
@@ -91,6 +108,10 @@ func decodeValue(kind Kind, b []byte) (any, error) {
 			return nil, fmt.Errorf("%w: a stop carries nothing", ErrProtocol)
 		}
 		return nil, nil
+	case KindGrow:
+		return decode[Grow](kind, b)
+	case KindPause:
+		return decode[Pause](kind, b)
 	case KindHello:
 		return decode[Hello](kind, b)
 	case KindDetections:
@@ -103,6 +124,10 @@ func decodeValue(kind Kind, b []byte) (any, error) {
 		return decode[Fault](kind, b)
 	case KindDone:
 		return decode[Done](kind, b)
+	case KindCommitted:
+		return decode[Committed](kind, b)
+	case KindConfined:
+		return decode[Confined](kind, b)
 	}
 	return nil, fmt.Errorf("%w: unknown %s", ErrProtocol, kind)
 }
@@ -133,7 +158,22 @@ func (s Start) check() error {
 	default:
 		return fmt.Errorf("boxes %q are not burned or client", p.Boxes)
 	}
+	if s.Source.Track < 0 {
+		return fmt.Errorf("negative track %d", s.Source.Track)
+	}
+	if s.Feed != nil {
+		if err := s.Feed.check(); err != nil {
+			return err
+		}
+	}
 	return checkSize(s.Source.Width, s.Source.Height)
+}
+
+func (g Grow) check() error {
+	if g.Bytes < 0 {
+		return fmt.Errorf("negative length %d", g.Bytes)
+	}
+	return nil
 }
 
 func (d Detections) check() error {

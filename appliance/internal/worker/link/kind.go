@@ -14,6 +14,10 @@ func (k Kind) String() string {
 		return "throttle"
 	case KindStop:
 		return "stop"
+	case KindGrow:
+		return "grow"
+	case KindPause:
+		return "pause"
 	case KindHello:
 		return "hello"
 	case KindAccessUnit:
@@ -28,15 +32,19 @@ func (k Kind) String() string {
 		return "fault"
 	case KindDone:
 		return "done"
+	case KindCommitted:
+		return "committed"
+	case KindConfined:
+		return "confined"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
 // Command tells whether k goes from the control process to the worker.
-func (k Kind) Command() bool { return k >= KindStart && k <= KindStop }
+func (k Kind) Command() bool { return k >= KindStart && k <= KindPause }
 
 // Report tells whether k goes from the worker to the control process.
-func (k Kind) Report() bool { return k >= KindHello && k <= KindDone }
+func (k Kind) Report() bool { return k >= KindHello && k <= KindConfined }
 
 func (c Codec) String() string {
 	switch c {

@@ -12,6 +12,8 @@ const (
 	KindKeyframe Kind = 3 // Keyframe: the next picture of a rendition shall be one
 	KindThrottle Kind = 4 // Throttle: analyse at most so many frames a second
 	KindStop     Kind = 5 // Stop: finish what is in hand, say Done (not of half a file), exit
+	KindGrow     Kind = 6 // Grow: a file that is still arriving has grown (mode "file")
+	KindPause    Kind = 7 // Pause: rest, or go on (mode "file")
 )
 
 // Reports, from the worker to the control process.
@@ -23,6 +25,8 @@ const (
 	KindBeat       Kind = 68 // Beat: twice a second; the sign of life, with the counters
 	KindFault      Kind = 69 // Fault: why the worker gives up, before it exits
 	KindDone       Kind = 70 // Done: a file's analysis is complete
+	KindCommitted  Kind = 71 // Committed: results that will stand whatever happens (mode "file")
+	KindConfined   Kind = 72 // Confined: the sandbox stands
 )
 
 // Codec of an encoded rendition.
@@ -65,6 +69,19 @@ type Start struct {
 	OutDir string `json:"out_dir,omitempty"`
 	// NoVideo leaves annotated.mp4 out (mode "file").
 	NoVideo bool `json:"no_video,omitempty"`
+	// Feed: the file is read as a stream, as far as it has arrived; nil: it is
+	// whole and may be read in any order (mode "file").
+	Feed *Grow `json:"feed,omitempty"`
+	// Resume goes on from what an earlier run committed in OutDir, if that was
+	// the same work; else, and without it, the work begins anew (mode "file").
+	Resume bool `json:"resume,omitempty"`
+	// Title is what the summary calls the source; empty: the file's name (mode "file").
+	Title string `json:"title,omitempty"`
+	// Confine has the worker lock itself in before it opens anything: it reads
+	// Source and Model, writes OutDir, and reaches nothing else (mode "file").
+	Confine bool `json:"confine,omitempty"`
+	// SHA256 of the whole source in hex, where it is known (mode "file").
+	SHA256 string `json:"sha256,omitempty"`
 	// Threads is how many threads each stage (decode, model, encode) may use; 0: the worker decides.
 	Threads int `json:"threads,omitempty"`
 	// Refused decoder elements, as hw found them: never use these.
@@ -82,6 +99,8 @@ type Source struct {
 	Transport string `json:"transport,omitempty"`
 	// Loop plays a file again from its start (mode "live").
 	Loop bool `json:"loop,omitempty"`
+	// Track is which of a file's video tracks is played; 0: the first.
+	Track int `json:"track,omitempty"`
 	// Width, Height and FPS ask a camera or a pattern for a format; 0: its own.
 	Width  int     `json:"width,omitempty"`
 	Height int     `json:"height,omitempty"`
@@ -121,6 +140,37 @@ type Keyframe struct {
 type Throttle struct {
 	MaxFPS float64 `json:"max_fps"`
 	Reason string  `json:"reason"`
+}
+
+// Grow says how much of an arriving file may be read.
+type Grow struct {
+	// Bytes from the file's start are durably there.
+	Bytes int64 `json:"bytes"`
+	// Complete: they are the whole file, whose hash is SHA256 (hex).
+	Complete bool   `json:"complete,omitempty"`
+	SHA256   string `json:"sha256,omitempty"`
+}
+
+// Pause has a file's analysis rest, signs of life going on, while the machine is
+// needed elsewhere.
+type Pause struct {
+	On     bool   `json:"on"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Committed says that the first Seq lines of the results' log, Bytes bytes, are
+// synced to disk. They never change from then on, whatever becomes of the worker.
+type Committed struct {
+	Seq   uint64 `json:"seq"`
+	Bytes int64  `json:"bytes"`
+}
+
+// Confined says how strong a worker's sandbox is.
+type Confined struct {
+	// LandlockABI is the kernel's; 0: it has no Landlock.
+	LandlockABI int `json:"landlock_abi"`
+	// Missing names the protections that this kernel lacks, one line each.
+	Missing []string `json:"missing,omitempty"`
 }
 
 // Hello is a worker's first message.
