@@ -28,6 +28,8 @@ type Config struct {
 	WebRTC  WebRTC   `yaml:"webrtc" doc:"How viewers get their pictures."`
 	Models  Models   `yaml:"models" doc:"Where models lie and which one is used."`
 	Cameras []Camera `yaml:"cameras,omitempty" doc:"The cameras of this box. None: the first V4L2 camera, or else a demo scene."`
+	Uploads Uploads  `yaml:"uploads" doc:"What files people may push to the box, and how long they are kept."`
+	Jobs    Jobs     `yaml:"jobs" doc:"The analysis of pushed files."`
 	Health  Health   `yaml:"health" doc:"When a control loop counts as stalled."`
 }
 
@@ -94,6 +96,26 @@ type Capture struct {
 	FPS    float64 `yaml:"fps,omitempty" min:"0" max:"240" doc:"Frames per second. 0: the source's own."`
 }
 
+// Uploads bounds what is pushed to the box.
+type Uploads struct {
+	MaxSize Size          `yaml:"max_size" min:"1MiB" max:"16TiB" doc:"Largest file that is taken: bytes, or text such as 512MiB or 20GiB."`
+	Quota   Size          `yaml:"quota" min:"0" max:"1024TiB" doc:"Most bytes that all uploads together may take, promised ones included. 0: as much as the disk has above reserve."`
+	Reserve Size          `yaml:"reserve" min:"0" max:"1024TiB" doc:"Bytes of the disk that uploads leave free."`
+	MaxOpen int           `yaml:"max_open" min:"1" max:"10000" doc:"Most uploads that may be unfinished at once."`
+	Expiry  time.Duration `yaml:"expiry" min:"1m" max:"8760h" doc:"An unfinished upload that gets no bytes for so long is removed."`
+	Keep    time.Duration `yaml:"keep" min:"0s" max:"87600h" doc:"How long a pushed file stays after its last analysis ended. Its results stay."`
+}
+
+// Jobs is how pushed files are analysed.
+type Jobs struct {
+	Concurrency  int           `yaml:"concurrency" min:"1" max:"64" doc:"How many files are analysed at once."`
+	Retries      int           `yaml:"retries" min:"0" max:"100" doc:"How often an analysis is tried again after a fault that may pass."`
+	PauseForLive bool          `yaml:"pause_for_live" doc:"Let files wait while a camera drops frames because the machine is busy."`
+	Model        string        `yaml:"model,omitempty" pattern:"[A-Za-z0-9][A-Za-z0-9._-]{0,127}" doc:"The model for files: an installed one, or motion. Default: models.default."`
+	Keep         time.Duration `yaml:"keep" min:"0s" max:"87600h" doc:"How long results are kept after the analysis ended. 0: until somebody deletes them."`
+	MaxResults   Size          `yaml:"max_results" min:"16MiB" max:"16TiB" doc:"Largest single results file that one analysis may write."`
+}
+
 // Health is the sensitivity of the stall meter.
 type Health struct {
 	StallWarn  time.Duration `yaml:"stall_warn" min:"1ms" max:"1m" doc:"A control loop that is held up for longer is logged."`
@@ -120,6 +142,8 @@ func Default() *Config {
 		Log:     Log{Level: "info", Format: "text"},
 		WebRTC:  WebRTC{MaxViewers: 100},
 		Models:  Models{Default: "yolox-nano"},
+		Uploads: Uploads{MaxSize: 64 << 30, Reserve: 1 << 30, MaxOpen: 256, Expiry: 24 * time.Hour, Keep: 24 * time.Hour},
+		Jobs:    Jobs{Concurrency: 1, Retries: 3, PauseForLive: true, MaxResults: 64 << 30},
 		Health:  Health{StallWarn: 50 * time.Millisecond, StallTrace: 250 * time.Millisecond},
 	}
 }
@@ -175,6 +199,26 @@ func (c *Config) PasswordFile() (path string, generate bool) {
 		return c.Auth.PasswordFile, false
 	}
 	return filepath.Join(c.DataDir, "password"), true
+}
+
+// StateFile is the database of uploads and jobs.
+func (c *Config) StateFile() string { return filepath.Join(c.DataDir, "state", "watchpost.db") }
+
+// BackupDir is where the database's backups lie.
+func (c *Config) BackupDir() string { return filepath.Join(c.DataDir, "state", "backups") }
+
+// UploadsDir is where the bytes of pushed files lie.
+func (c *Config) UploadsDir() string { return filepath.Join(c.DataDir, "uploads") }
+
+// JobsDir is where the results of pushed files lie, a folder for each.
+func (c *Config) JobsDir() string { return filepath.Join(c.DataDir, "jobs") }
+
+// JobModel is the name of the analyser of pushed files that ask for none.
+func (c *Config) JobModel() string {
+	if c.Jobs.Model != "" {
+		return c.Jobs.Model
+	}
+	return c.Models.Default
 }
 
 // TraceDir is where the stall meter leaves its traces.

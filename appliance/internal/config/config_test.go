@@ -143,6 +143,26 @@ func TestParseBitrate(t *testing.T) {
 	}
 }
 
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]Size{
+		"0": 0, "1500000": 1_500_000, "2MiB": 2 << 20, "2.5 GiB": 5 << 29, "800kB": 800_000,
+		"3M": 3_000_000, "1 TiB": 1 << 40, "64b": 64, "5gi": 5 << 30,
+	} {
+		got, err := ParseSize(text)
+		if err != nil || got != want {
+			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
+		}
+		if back, err := ParseSize(got.String()); err != nil || back != got {
+			t.Errorf("%q: written as %s, read back as %d, %v", text, got, back, err)
+		}
+	}
+	for _, text := range []string{"", "big", "-1", "2Mbit", "1.5.2M", ".5M", "5.M", "9000000TiB", "1e9", "MiB", "2 i", "iB", "Inf", "0x10", "1_0"} {
+		if got, err := ParseSize(text); err == nil {
+			t.Errorf("%q: accepted as %d", text, got)
+		}
+	}
+}
+
 func TestRoundTrip(t *testing.T) {
 	c, err := Parse("example.yaml", Example)
 	if err != nil {

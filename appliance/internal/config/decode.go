@@ -180,6 +180,8 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, f field, path string) {
 		problem, suggestion = setDuration(n, v)
 	case reflect.TypeFor[Bitrate]():
 		problem, suggestion = setBitrate(n, v)
+	case reflect.TypeFor[Size]():
+		problem, suggestion = setSize(n, v)
 	default:
 		switch v.Kind() {
 		case reflect.String:
@@ -327,6 +329,22 @@ func setBitrate(n ast.Node, v reflect.Value) (problem, suggestion string) {
 		}
 	}
 	return "wants a bitrate, found", "write bits per second as a number, or 800kbit, 2Mbit"
+}
+
+func setSize(n ast.Node, v reflect.Value) (problem, suggestion string) {
+	switch n := n.(type) {
+	case *ast.IntegerNode:
+		if i, ok := integer(n); ok {
+			v.SetInt(i)
+			return "", ""
+		}
+	case *ast.StringNode:
+		if b, err := ParseSize(n.Value); err == nil {
+			v.SetInt(int64(b))
+			return "", ""
+		}
+	}
+	return "wants a size, found", "write bytes as a number, or 512MiB, 20GiB"
 }
 
 // shownValue is the offending text of a scalar, unless it may be secret.

@@ -58,6 +58,9 @@ func (f field) limit(text string) (float64, bool) {
 	case reflect.TypeFor[time.Duration]():
 		d, err := time.ParseDuration(text)
 		return float64(d), err == nil
+	case reflect.TypeFor[Size]():
+		b, err := ParseSize(text)
+		return float64(b), err == nil
 	default:
 		b, err := parseNumber(text)
 		return b, err == nil

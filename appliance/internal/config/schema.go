@@ -47,6 +47,11 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 			{Type: "integer", Minimum: "0"},
 			{Type: "string", Pattern: bitratePattern},
 		}}
+	case reflect.TypeFor[Size]():
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+			{Type: "integer", Minimum: "0"},
+			{Type: "string", Pattern: sizePattern},
+		}}
 	}
 	return nil
 }
@@ -120,6 +125,8 @@ func plain(v reflect.Value) any {
 		return x.String()
 	case Bitrate:
 		return int(x)
+	case Size:
+		return x.String()
 	default:
 		return x
 	}

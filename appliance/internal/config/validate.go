@@ -285,6 +285,8 @@ func checkRange(errs *Errors, v reflect.Value, f field, path string) {
 	switch {
 	case v.Type() == reflect.TypeFor[time.Duration]():
 		n, shown = float64(v.Int()), time.Duration(v.Int()).String()
+	case v.Type() == reflect.TypeFor[Size]():
+		n, shown = float64(v.Int()), Size(v.Int()).String()
 	case v.CanInt():
 		n, shown = float64(v.Int()), strconv.FormatInt(v.Int(), 10)
 	default:

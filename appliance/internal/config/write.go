@@ -11,7 +11,7 @@ import (
 )
 
 // plainText needs no quotes, by any reading of YAML: words, paths, times.
-var plainText = regexp.MustCompile(`^(/[A-Za-z0-9_./-]+|[A-Za-z][A-Za-z0-9_./-]*|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+|[0-9]+[kM]bit)$`)
+var plainText = regexp.MustCompile(`^(/[A-Za-z0-9_./-]+|[A-Za-z][A-Za-z0-9_./-]*|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+|[0-9]+[kM]bit|[0-9]+[KMGT]iB)$`)
 
 // YAML writes the configuration so that Parse reads the same back. Sources and
 // other secrets are written out.
