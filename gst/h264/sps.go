@@ -8,11 +8,12 @@ import (
 // sps is what of a sequence parameter set (clause 7.3.2.1) decides whether the
 // stream can be handed on.
 type sps struct {
-	id         uint32
-	profile    uint32
-	chroma     uint32 // 1: 4:2:0
-	depth      uint32 // bits
-	interlaced bool
+	id          uint32
+	profile     uint32
+	chroma      uint32 // 1: 4:2:0
+	depth       uint32 // bits of luma
+	depthChroma uint32
+	interlaced  bool
 	// inOrder: pictures are shown in the order in which they come, for certain.
 	inOrder bool
 }
@@ -22,14 +23,14 @@ var withChroma = []uint32{100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 13
 
 func parseSPS(nal []byte) (s sps, err error) {
 	r := &bits{b: payload(nal, len(nal))}
-	s.profile, s.chroma, s.depth = r.u(8), 1, 8
+	s.profile, s.chroma, s.depth, s.depthChroma = r.u(8), 1, 8, 8
 	r.u(16) // constraints and level
 	s.id = r.ue()
 	if slices.Contains(withChroma, s.profile) {
 		if s.chroma = r.ue(); s.chroma == 3 {
 			r.u(1)
 		}
-		s.depth = 8 + max(r.ue(), r.ue())
+		s.depth, s.depthChroma = 8+r.ue(), 8+r.ue()
 		r.u(1)
 		if r.flag() {
 			r.scaling(s.chroma)
@@ -69,7 +70,7 @@ func parseSPS(nal []byte) (s sps, err error) {
 			s.inOrder = true
 		}
 	}
-	if r.err != nil || s.id > 31 {
+	if r.err != nil || s.id > 31 || s.chroma > 3 || s.depth > 14 || s.depthChroma > 14 {
 		return sps{}, fmt.Errorf("sequence parameter set: %w", errShort)
 	}
 	return s, nil

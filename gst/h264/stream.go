@@ -24,6 +24,10 @@ const (
 // ErrDamaged is wrapped by the errors about units that are no H.264.
 var ErrDamaged = errors.New("damaged H.264 unit")
 
+// ErrNoPicture is the ErrDamaged about a unit without a slice: some encoders send
+// parameter sets and messages by themselves.
+var ErrNoPicture = fmt.Errorf("%w: no picture in it", ErrDamaged)
+
 // Unit is an access unit as players want it.
 type Unit struct {
 	// Data is in Annex B. In front of a keyframe stand all parameter sets.
@@ -99,7 +103,7 @@ func (s *Stream) Unit(data []byte) (Unit, error) {
 		}
 	}
 	if !picture {
-		return Unit{}, fmt.Errorf("%w: no picture in it", ErrDamaged)
+		return Unit{}, ErrNoPicture
 	}
 	key = key && len(s.sps) > 0 && len(s.pps) > 0
 	u := Unit{Keyframe: key, Data: make([]byte, 0, len(data)+256)}
@@ -219,7 +223,7 @@ func (s *Stream) judge(p sps) {
 	switch {
 	case p.profile != 66 && p.profile != 77 && p.profile != 100:
 		s.refuse(fmt.Sprintf("browsers do not play its H.264 profile (%d)", p.profile))
-	case p.depth != 8 || p.chroma > 1:
+	case p.depth != 8 || p.depthChroma != 8 || p.chroma > 1:
 		s.refuse("its pictures are not 8-bit 4:2:0")
 	case p.interlaced:
 		s.refuse("it is interlaced")
