@@ -54,7 +54,7 @@ func (p Program) Analyze(ctx context.Context, o AnalyzeOptions) error {
 	start := link.Start{
 		Camera: filepath.Base(file), Mode: "file", Source: link.Source{URL: file},
 		Model: model.path, Threshold: o.Threshold, Classes: o.Classes, Gate: o.Gate, MaxFPS: o.MaxFPS,
-		OutDir: out, NoVideo: o.NoVideo, Threads: o.Threads,
+		OutDir: out, NoVideo: o.NoVideo, Threads: o.Threads, Confine: true,
 	}
 	if model.note != "" && !o.Quiet {
 		fmt.Fprintln(os.Stderr, model.note)

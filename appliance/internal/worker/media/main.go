@@ -121,6 +121,11 @@ func (w *worker) work(ctx context.Context) error {
 	if err := engine.Start(engine.Options{Registry: filepath.Join(w.cfg.DataDir, RegistryFile), Log: w.log}); err != nil {
 		return fmt.Errorf("start GStreamer: %w", err)
 	}
+	if w.start.Confine {
+		if err := w.confine(); err != nil {
+			return err
+		}
+	}
 	switch w.start.Mode {
 	case "live":
 		return w.liveRoad(ctx)
