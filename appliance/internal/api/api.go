@@ -31,13 +31,18 @@ type Deps struct {
 	Version  string
 	Log      *slog.Logger
 	Cameras  Cameras
+	Uploads  Uploads
 	Hardware func(context.Context) (Hardware, error)
 	Models   func(context.Context) ([]Model, error)
 	System   func() System
 
 	// Live answers WHEP. It is asked for /api/v1/cameras/{id}/whep and
 	// /api/v1/cameras/{id}/whep/{session}, with both path values set.
-	Live    http.Handler
+	Live http.Handler
+	// Tus and Bodies take files: Tus under /api/v1/tus, Bodies by POST and PUT
+	// under /api/v1/uploads. They bound the bodies and the time themselves.
+	Tus, Bodies http.Handler
+
 	Web     http.Handler // the pages: all paths that are not named here
 	SignIn  SignInPage
 	Metrics http.Handler
@@ -80,6 +85,9 @@ func New(d Deps) (http.Handler, error) {
 	})
 	mux.Handle("/api/v1/cameras/{id}/whep", d.Live)
 	mux.Handle("/api/v1/cameras/{id}/whep/{session}", d.Live)
+	if d.Tus != nil && d.Bodies != nil {
+		mountRoads(mux, d.Tus, d.Bodies)
+	}
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { p.unknown(mux, w, r) })
 	mux.Handle("GET /metrics", d.Metrics)
 	mux.Handle("GET /healthz", d.Healthz)

@@ -89,6 +89,7 @@ func TestErrorsHaveOneMapping(t *testing.T) {
 		{fmt.Errorf("outer: %w", Explain(ErrUnavailable, "c")), 503, "outer: c"},
 		{Explain(ErrInvalid, "d"), 400, "d"},
 		{Explain(ErrForbidden, "e"), 403, "e"},
+		{Explain(ErrGone, "f"), 410, "f"},
 		{&http.MaxBytesError{Limit: 7}, 413, "The request is larger than the 7 bytes that this address takes."},
 		{context.Canceled, 503, "context canceled"},
 	} {
@@ -211,6 +212,7 @@ func TestDocument(t *testing.T) {
 	}
 	for _, p := range []string{
 		"/api/v1/cameras", "/api/v1/cameras/{id}", "/api/v1/cameras/{id}/events", "/api/v1/cameras/{id}/restart", "/api/v1/cameras/{id}/whep",
+		"/api/v1/uploads", "/api/v1/uploads/{id}", "/api/v1/uploads/{name}", "/api/v1/uploads/events", "/api/v1/tus", "/api/v1/tus/{id}",
 		"/api/v1/events", "/api/v1/hardware", "/api/v1/models", "/api/v1/system",
 	} {
 		if doc.Paths[p] == nil {

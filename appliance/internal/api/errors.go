@@ -24,6 +24,7 @@ var (
 	ErrUnauthorized = errors.New("not signed in")
 	ErrForbidden    = errors.New("not allowed")
 	ErrTooLarge     = errors.New("request too large")
+	ErrGone         = errors.New("gone")
 )
 
 // Explain gives kind (one of this package's sentinels) a message for the user.
@@ -74,6 +75,8 @@ func (p problems) of(err error) *huma.ErrorModel {
 		status = http.StatusUnauthorized
 	case errors.Is(err, ErrForbidden):
 		status = http.StatusForbidden
+	case errors.Is(err, ErrGone):
+		status = http.StatusGone
 	case errors.Is(err, ErrTooLarge):
 		status = http.StatusRequestEntityTooLarge
 	case errors.As(err, &ready):

@@ -38,13 +38,49 @@ func (f *feed) reserve() (release func(), err error) {
 	}
 }
 
-// serve writes events to w until ctx ends, the reader goes, or the stream's
-// life is over. First it tells the state of each camera.
+// serve writes the cameras' events to w. First it tells the state of each camera.
 func (f *feed) serve(ctx context.Context, w http.ResponseWriter, only, detect string) {
 	box := newMailbox(only, detect)
 	stop := f.cameras.Watch(box.put)
 	defer stop()
+	pace := eventPace
+	if detect == everyDetection {
+		pace = 0
+	}
+	f.run(ctx, w, tale{
+		wake: box.wake,
+		pace: pace,
+		begin: func(s *stream) {
+			for _, c := range f.cameras.List() {
+				if only == "" || only == c.ID {
+					s.event("camera", c.whole())
+				}
+			}
+		},
+		more: func(s *stream) bool {
+			cameras, detections := box.take()
+			for _, c := range cameras {
+				s.event("camera", c.whole())
+			}
+			for _, d := range detections {
+				s.event("detections", d.whole())
+			}
+			return true
+		},
+	})
+}
 
+// tale is what one event stream tells.
+type tale struct {
+	wake  <-chan struct{}    // a token: there is more to tell
+	pace  time.Duration      // least time between two writes; 0: none
+	begin func(*stream)      // the present state, told first
+	more  func(*stream) bool // what is new; false: the stream is to end after it
+}
+
+// run writes the tale to w until ctx ends, the reader goes, or the stream's
+// life is over.
+func (f *feed) run(ctx context.Context, w http.ResponseWriter, t tale) {
 	s := &stream{w: w, control: http.NewResponseController(w)}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
@@ -55,11 +91,7 @@ func (f *feed) serve(ctx context.Context, w http.ResponseWriter, only, detect st
 	_ = s.control.SetReadDeadline(time.Time{})
 
 	s.text("retry: 1000\n\n")
-	for _, c := range f.cameras.List() {
-		if only == "" || only == c.ID {
-			s.event("camera", c.whole())
-		}
-	}
+	t.begin(s)
 	if s.flush() != nil {
 		return
 	}
@@ -69,6 +101,7 @@ func (f *feed) serve(ctx context.Context, w http.ResponseWriter, only, detect st
 	life := time.NewTimer(eventLife)
 	defer life.Stop()
 	for {
+		goesOn := true
 		select {
 		case <-ctx.Done():
 			return
@@ -77,20 +110,14 @@ func (f *feed) serve(ctx context.Context, w http.ResponseWriter, only, detect st
 		case <-silence.C:
 			// An event and not a comment: scripts in browsers do not see comments.
 			s.text("event: alive\ndata: {}\n\n")
-		case <-box.wake:
-			cameras, detections := box.take()
-			for _, c := range cameras {
-				s.event("camera", c.whole())
-			}
-			for _, d := range detections {
-				s.event("detections", d.whole())
-			}
+		case <-t.wake:
+			goesOn = t.more(s)
 			silence.Reset(f.keepAlive)
 		}
-		if s.flush() != nil {
+		if s.flush() != nil || !goesOn {
 			return
 		}
-		if detect != everyDetection && !pause(ctx, eventPace) {
+		if t.pace > 0 && !pause(ctx, t.pace) {
 			return
 		}
 	}

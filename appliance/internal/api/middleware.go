@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// bodyLimit is the most that a request may carry: session descriptions are
-// about 10 kB, and nothing else that is sent here is larger.
+// bodyLimit is the most that a request may carry that is no part of a file:
+// session descriptions are about 10 kB, and nothing else is larger.
 const bodyLimit = 256 << 10
 
 // policy forbids everything that the pages do not need: no inline script or
@@ -31,7 +31,9 @@ func harden(next http.Handler) http.Handler {
 		if strings.HasPrefix(r.URL.Path, "/api/") {
 			h.Set("Cache-Control", "no-store")
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit)
+		if !carriesFile(r) {
+			r.Body = http.MaxBytesReader(w, r.Body, bodyLimit)
+		}
 		next.ServeHTTP(w, r)
 	})
 }
