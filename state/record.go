@@ -83,6 +83,14 @@ type Job struct {
 	Attempts  int       `json:"attempts,omitempty"` // starts of a worker
 	Deaths    int       `json:"deaths,omitempty"`   // workers that died without a word
 	NotBefore time.Time `json:"not_before,omitzero"`
+	Retries   int       `json:"retries,omitempty"` // automatic ones since the last that a user asked for
+	// Attempt is the one under way: written before its worker starts, cleared
+	// when its end was seen. Where an opening box finds it, the box went down in it.
+	Attempt *Attempt `json:"attempt,omitempty"`
+	// Restarts and Reboots count, in a row, the attempts without progress that
+	// ended with the box's process and with the whole machine.
+	Restarts int `json:"restarts,omitempty"`
+	Reboots  int `json:"reboots,omitempty"`
 	// Streamed: it began while its file was arriving. It is always read as a
 	// stream then, so that a restart gives the same frames.
 	Streamed bool `json:"streamed,omitempty"`
@@ -90,9 +98,18 @@ type Job struct {
 	FaultKind string          `json:"fault_kind,omitempty"`
 	Fault     string          `json:"fault,omitempty"`
 	Outcome   json.RawMessage `json:"outcome,omitempty"` // the summary, once done
-	Results   uint64          `json:"results,omitempty"` // lines of the log, once ended
+	Results   uint64          `json:"results,omitempty"` // lines of the log, once an attempt ended
+	// ResultsBytes is how long those lines are.
+	ResultsBytes int64 `json:"results_bytes,omitempty"`
 
 	Created time.Time `json:"created,omitzero"`
 	Started time.Time `json:"started,omitzero"`
 	Ended   time.Time `json:"ended,omitzero"`
+}
+
+// Attempt is one run of a job's worker that has begun.
+type Attempt struct {
+	Boot    string    `json:"boot,omitempty"` // the machine's boot id then
+	Started time.Time `json:"started,omitzero"`
+	Bytes   int64     `json:"bytes,omitempty"` // whole lines of the results' log then, by which progress is told
 }
