@@ -16,10 +16,11 @@ const (
 	exitInput       = 4   // the source: not there, no video in it, damaged, not supported
 	exitModel       = 5   // the model or its runtime
 	exitOutput      = 6   // results cannot be written
+	exitBox         = 7   // push: the box does not answer, or refuses
 	exitInterrupted = 130 // ended by a signal, as shells report it
 )
 
-const exitHelp = `Exit codes: 0 done, 1 internal, 2 usage, 3 configuration, 4 input, 5 model, 6 output, 130 interrupted.`
+const exitHelp = `Exit codes: 0 done, 1 internal, 2 usage, 3 configuration, 4 input, 5 model, 6 output, 7 box, 130 interrupted.`
 
 func exitCode(err error) int {
 	switch {
@@ -37,6 +38,8 @@ func exitCode(err error) int {
 		return exitModel
 	case errors.Is(err, app.ErrOutput):
 		return exitOutput
+	case errors.Is(err, app.ErrBox):
+		return exitBox
 	}
 	return exitInternal
 }

@@ -282,3 +282,25 @@ func (b *box) open(ctx context.Context, job, name string, offset int64) (io.Read
 	}
 	return res.Body, nil
 }
+
+// Answers tells whether a box is at this address, at once.
+func Answers(ctx context.Context, base string) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	u, err := baseURL(base)
+	if err != nil {
+		return false
+	}
+	b := newBox(u, "")
+	defer b.http.CloseIdleConnections()
+	r, err := b.request(ctx, http.MethodGet, "/healthz", nil)
+	if err != nil {
+		return false
+	}
+	res, err := b.http.Do(r)
+	if err != nil {
+		return false
+	}
+	res.Body.Close()
+	return true
+}
