@@ -30,6 +30,7 @@ type unit struct {
 	captured int64 // when it reached the box
 	keyframe bool
 	outside  bool // decoded for the others' sake, never shown
+	torn     bool // packets of it, or of those before it, were lost
 	facts    facts
 }
 
@@ -50,6 +51,7 @@ type demuxer struct {
 	name string // of the source, as plan.Name has it
 	loop bool
 	size int64 // of the file, 0: unknown
+	fd   int   // where its bytes come from, 0: the file itself
 	warn func(string)
 
 	pipe    *pipe
@@ -70,6 +72,10 @@ func newDemuxer(in plan.Input, src plan.Source, name string, warn func(string)) 
 	d := &demuxer{in: in, src: src, name: name, loop: src.Loop && src.Live && in.Kind == plan.File, warn: warn, facts: facts{frame: time.Second / 30}}
 	switch in.Kind {
 	case plan.File:
+		if src.FD > 0 {
+			d.fd, d.loop, d.size = src.FD, false, src.Size
+			return d, nil
+		}
 		path := plan.FilePath(src.URL)
 		st, err := os.Stat(path)
 		switch {
@@ -116,7 +122,7 @@ func (d *demuxer) open() error {
 		parse = p.el(d.in.Parse)
 	}
 	d.pipe = p
-	d.watch = C.wp_input_watch(p.self(), net, parse, p.el("units"))
+	d.watch = C.wp_input_watch(p.self(), net, parse, p.el("units"), C.int(d.src.Track))
 	d.pulled, d.last, d.stopped = 0, time.Now(), false
 	d.begin, d.end = none, none
 	if d.in.Kind == plan.V4L2 {
@@ -191,6 +197,9 @@ func (d *demuxer) ended() error {
 }
 
 func (d *demuxer) nothing() error {
+	if d.lacksTrack() {
+		return fail(NoVideo, "%s: has no video track %d; %s", d.name, d.src.Track, d.tracks())
+	}
 	if d.in.Parse != "" && C.wp_input_video(d.watch) == 0 && C.wp_input_other(d.watch) > 0 {
 		return fail(NoVideo, "%s: there is no video in it", d.name)
 	}
@@ -263,7 +272,7 @@ func (d *demuxer) overUDP() error {
 // stuck notices a source that has no video, or does nothing.
 func (d *demuxer) stuck() error {
 	if d.pulled == 0 && d.in.Parse != "" {
-		if C.wp_input_done(d.watch) != 0 && C.wp_input_video(d.watch) == 0 {
+		if C.wp_input_done(d.watch) != 0 && (C.wp_input_video(d.watch) == 0 || d.lacksTrack()) {
 			return d.nothing()
 		}
 		if d.in.Net != "" && C.wp_input_streams(d.watch) > 0 && C.wp_input_selected(d.watch) == 0 && time.Since(d.last) > time.Second {
@@ -272,6 +281,10 @@ func (d *demuxer) stuck() error {
 	}
 	if d.gaveUp() {
 		return d.nothing()
+	}
+	if d.waits() {
+		d.last = time.Now()
+		return nil
 	}
 	quiet := d.quiet()
 	if time.Since(d.last) < quiet {
@@ -289,7 +302,7 @@ func (d *demuxer) stuck() error {
 // never says that there are no more tracks to come; the pipeline does not end
 // either, as the units' sink gets nothing that could end.
 func (d *demuxer) gaveUp() bool {
-	if d.in.Kind != plan.File || d.pulled > 0 || C.wp_input_video(d.watch) > 0 {
+	if d.in.Kind != plan.File || d.pulled > 0 || C.wp_input_video(d.watch) > 0 && !d.lacksTrack() {
 		return false
 	}
 	before := d.stopped
@@ -302,6 +315,9 @@ func (d *demuxer) gaveUp() bool {
 func (d *demuxer) place(u *unit) {
 	if d.pulled == 0 {
 		d.learn(u)
+	}
+	if u.torn = d.in.Kind == plan.RTSP && d.pulled > 0 && u.c.discont != 0; u.torn {
+		d.warn("packets were lost on the way from the camera")
 	}
 	d.pulled++
 	u.captured = monotonic()

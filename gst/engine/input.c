@@ -3,12 +3,38 @@
 
 // Pads that appear while the source is being opened.
 
-static void input_release(gpointer data, GClosure *closure) {
-  (void)closure;
-  g_atomic_rc_box_release(data);
+static void input_clear(gpointer data) {
+  wp_input *in = data;
+  g_string_free(in->tracks, TRUE);
+  g_mutex_clear(&in->mutex);
 }
 
-void wp_input_unref(wp_input *in) { g_atomic_rc_box_release(in); }
+void wp_input_unref(wp_input *in) { g_atomic_rc_box_release_full(in, input_clear); }
+
+static void input_release(gpointer data, GClosure *closure) {
+  (void)closure;
+  wp_input_unref(data);
+}
+
+char *wp_input_tracks(wp_input *in) {
+  g_mutex_lock(&in->mutex);
+  char *text = g_strdup(in->tracks->str);
+  g_mutex_unlock(&in->mutex);
+  return text;
+}
+
+// A hostile file may have tracks without end: no more than this is kept to tell.
+#define TRACKS_TOLD 2000
+
+static void note_track(wp_input *in, GstCaps *caps) {
+  int w, h, n, d;
+  wp_caps_video(caps, &w, &h, &n, &d);
+  gchar *text = gst_caps_to_string(caps);
+  g_mutex_lock(&in->mutex);
+  if (in->tracks->len < TRACKS_TOLD) g_string_append_printf(in->tracks, "%d %d %.80s\n", w, h, text);
+  g_mutex_unlock(&in->mutex);
+  g_free(text);
+}
 int wp_input_video(wp_input *in) { return g_atomic_int_get(&in->video); }
 int wp_input_other(wp_input *in) { return g_atomic_int_get(&in->other); }
 int wp_input_done(wp_input *in) { return g_atomic_int_get(&in->done); }
@@ -71,14 +97,15 @@ static void parse_pad_added(GstElement *parse, GstPad *pad, gpointer data) {
   gboolean video = g_str_has_prefix(name, "video/") || g_str_has_prefix(name, "image/");
   gboolean taken = FALSE;
   if (video) {
+    if (!g_atomic_int_get(&in->done)) note_track(in, caps);
     g_atomic_int_inc(&in->video);
     GstPad *sink = gst_element_get_static_pad(in->sink, "sink");
-    if (!gst_pad_is_linked(sink)) taken = link_units(in, pad, caps, sink);
+    if (g_atomic_int_add(&in->nth, 1) == in->track && !gst_pad_is_linked(sink)) taken = link_units(in, pad, caps, sink);
     gst_object_unref(sink);
   } else {
     g_atomic_int_inc(&in->other);
     gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, count_end, g_atomic_rc_box_acquire(in),
-                      (GDestroyNotify)g_atomic_rc_box_release);
+                      (GDestroyNotify)wp_input_unref);
   }
   if (!taken) sink_away(in, pad);
   if (caps) gst_caps_unref(caps);
@@ -86,7 +113,10 @@ static void parse_pad_added(GstElement *parse, GstPad *pad, gpointer data) {
 
 static void parse_no_more(GstElement *parse, gpointer data) {
   (void)parse;
-  g_atomic_int_set(&((wp_input *)data)->done, 1);
+  wp_input *in = data;
+  g_atomic_int_set(&in->done, 1);
+  // Pads that come from now on are of the next part of a chain of streams.
+  g_atomic_int_set(&in->nth, 0);
 }
 
 static gboolean is_video_rtp(GstCaps *caps) {
@@ -149,8 +179,11 @@ static void connect(wp_input *in, gpointer object, const char *signal, GCallback
   g_signal_connect_data(object, signal, f, g_atomic_rc_box_acquire(in), input_release, 0);
 }
 
-wp_input *wp_input_watch(void *pipeline, void *net, void *parse, void *sink) {
+wp_input *wp_input_watch(void *pipeline, void *net, void *parse, void *sink, int track) {
   wp_input *in = g_atomic_rc_box_new0(wp_input);
+  g_mutex_init(&in->mutex);
+  in->tracks = g_string_new(NULL);
+  in->track = track;
   in->pipeline = pipeline;
   in->parse = parse;
   in->sink = sink;

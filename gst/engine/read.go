@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/watchpost/watchpost/gst/plan"
 )
 
@@ -51,10 +53,20 @@ type Handlers struct {
 // Read opens a source, plays it and blocks until it ends: nil at the end of a
 // file, ctx.Err() after a cancel, else an *Error.
 func Read(ctx context.Context, src plan.Source, h Handlers) error {
+	if src.FD > 0 {
+		// The source of its pipeline leaves it open, and is gone by then.
+		defer unix.Close(src.FD)
+	}
 	if err := Start(Options{}); err != nil {
 		return fail(Internal, "%s", err)
 	}
-	name := plan.Name(src.URL)
+	name := src.Title
+	if name == "" {
+		name = plan.Name(src.URL)
+	}
+	if src.FD > 0 && plan.Kind(src.URL) != plan.File {
+		return fail(Unsupported, "%s: is no file: it cannot be read from a pipe", name)
+	}
 	in, err := plan.Open(src)
 	if err != nil {
 		return fail(Unsupported, "%s", err)

@@ -35,8 +35,12 @@ typedef struct {
   gint done;       // all pads are known
   gint streams;    // network streams offered
   gint selected;   // of these, the video stream that was taken
+  gint track;      // which video pad of parse is wanted, from 0
+  gint nth;        // video pads of this group of pads seen
+  GMutex mutex;
+  GString *tracks; // the first group's video pads; under mutex
 } wp_input;
-wp_input *wp_input_watch(void *pipeline, void *net, void *parse, void *sink);
+wp_input *wp_input_watch(void *pipeline, void *net, void *parse, void *sink, int track);
 void wp_input_unref(wp_input *in);
 // A bin that makes whole pictures of a stream's packets; NULL: parsebin has to.
 GstElement *wp_rtp_chain(GstCaps *caps);
@@ -46,6 +50,8 @@ int wp_input_done(wp_input *in);
 int wp_input_ended(wp_input *in); // there are other pads, and all are at their end
 int wp_input_streams(wp_input *in);
 int wp_input_selected(wp_input *in);
+// The video tracks seen, one a line: width height caps. Freed with g_free.
+char *wp_input_tracks(wp_input *in);
 // Whether an element that pulls its input has stopped doing so.
 int wp_gave_up(void *pipeline);
 
@@ -57,6 +63,7 @@ typedef struct {
   gint64 duration; // ns; WP_NONE
   gsize size;
   int keyframe;
+  int discont; // what was before it is missing, or part of itself
   int outside; // lies outside of what the container says to show
   char orientation[32];
 } wp_unit;

@@ -13,6 +13,17 @@ type Source struct {
 	// URL is a file path (or file: URL), rtsp://…, rtsps://…, /dev/videoN or
 	// test:PATTERN. It may hold credentials: print Redact of it, never itself.
 	URL string
+	// FD, if not 0, is where the bytes of a file come from: the reading end of a
+	// pipe that may be fed slowly, while the file is still arriving. Nothing is read
+	// twice and nothing ahead of its turn. The engine owns it from the call on and
+	// closes it; URL is the file's name for people.
+	FD int
+	// Title is how messages call the source; empty: as Name calls its URL.
+	Title string
+	// Track is which of the video tracks of a file is played, 0 the first.
+	Track int
+	// Size of the file that FD gives, in bytes; 0: not known.
+	Size int64
 	// Transport of RTSP: "tcp", "udp", or "" for TCP, and UDP where TCP is refused.
 	Transport string
 	// Loop plays a file again from its start; only with Live.
@@ -81,6 +92,9 @@ func Open(s Source) (Input, error) {
 	case Test:
 		return openTest(s)
 	}
+	if s.Track < 0 {
+		return Input{}, fmt.Errorf("there is no video track %d: tracks are counted from 0", s.Track)
+	}
 	return openFile(s), nil
 }
 
@@ -99,6 +113,16 @@ func FilePath(raw string) string {
 }
 
 func openFile(s Source) Input {
+	if s.FD > 0 {
+		return Input{
+			Kind: File, Parse: "parse", Live: s.Live,
+			Pipeline: Pipeline{
+				// As much at a time as a pipe holds.
+				Launch: "fdsrc name=src blocksize=65536 ! parsebin name=parse " + units,
+				Props:  []Prop{{Element: "src", Name: "fd", Value: strconv.Itoa(s.FD)}},
+			},
+		}
+	}
 	return Input{
 		Kind: File, Parse: "parse", Live: s.Live,
 		Pipeline: Pipeline{
@@ -109,7 +133,11 @@ func openFile(s Source) Input {
 }
 
 // Jitter is how long, in milliseconds, RTSP packets may wait for those before
-// them. A frame that is complete waits no longer than its packets did.
+// them. A frame that is complete waits no longer than its packets did. It is no
+// bound of what waits (drop-on-latency): when a network, or this machine, stands
+// still for longer than that, the packets come all at once, and to throw the oldest
+// away would tear a hole in a stream of which nothing was lost. What cannot be
+// taken in time is left out behind this, up to a keyframe.
 const Jitter = 60
 
 func openRTSP(s Source) (Input, error) {
@@ -138,7 +166,6 @@ func openRTSP(s Source) (Input, error) {
 		{Element: "src", Name: "location", Value: u.String()},
 		{Element: "src", Name: "protocols", Value: protocols},
 		{Element: "src", Name: "latency", Value: strconv.Itoa(Jitter)},
-		{Element: "src", Name: "drop-on-latency", Value: "true"},
 		// In microseconds: a dead host is told within 5 s, and a camera that
 		// sends nothing over UDP is asked over TCP after 3 s.
 		{Element: "src", Name: "tcp-timeout", Value: "5000000"},

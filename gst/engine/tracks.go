@@ -1,0 +1,64 @@
+package engine
+
+/*
+#include <stdlib.h>
+#include "shim.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/watchpost/watchpost/gst/plan"
+)
+
+// lacksTrack tells that all tracks are known and the one that is wanted is not
+// among them.
+func (d *demuxer) lacksTrack() bool {
+	return d.src.Track > 0 && C.wp_input_done(d.watch) != 0 && int(C.wp_input_video(d.watch)) <= d.src.Track
+}
+
+// tracks lists the video tracks that there are, for people.
+func (d *demuxer) tracks() string {
+	c := C.wp_input_tracks(d.watch)
+	defer C.g_free(C.gpointer(unsafe.Pointer(c)))
+	var list []string
+	for line := range strings.Lines(C.GoString(c)) {
+		var w, h int
+		var caps string
+		if n, _ := fmt.Sscan(line, &w, &h); n != 2 {
+			continue
+		}
+		if f := strings.SplitN(strings.TrimSpace(line), " ", 3); len(f) == 3 {
+			caps = f[2]
+		}
+		_, human, _ := plan.Codec(caps)
+		text := fmt.Sprintf("%d is %s", len(list), human)
+		if w > 0 && h > 0 {
+			text += fmt.Sprintf(" %dx%d", w, h)
+		}
+		list = append(list, text)
+	}
+	switch len(list) {
+	case 0:
+		return "it has none"
+	case 1:
+		return "it has one: " + list[0]
+	}
+	return fmt.Sprintf("it has %d, counted from 0: %s", len(list), strings.Join(list, ", "))
+}
+
+// waits tells of a pipe that is empty and still fed: whoever feeds it is waited
+// for, not the demuxer.
+func (d *demuxer) waits() bool {
+	if d.fd == 0 {
+		return false
+	}
+	p := []unix.PollFd{{Fd: int32(d.fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return n == 0 && err == nil
+}
