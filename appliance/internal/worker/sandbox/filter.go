@@ -132,6 +132,7 @@ func rules(k kernel, pid uint32) []rule {
 		onlyIf(unix.SYS_PERSONALITY, 0, 0xffffffff), // asks, and sets nothing
 	)
 	if k.abi < abiTruncate {
+		// By name; ftruncate of what is open for writing is every worker's right.
 		list = append(list, rule{uint32(unix.SYS_TRUNCATE), []bpf.Instruction{refuse}})
 	}
 	for _, number := range slices.Concat(refused(), archRefused()) {

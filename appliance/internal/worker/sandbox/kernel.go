@@ -65,10 +65,6 @@ func (k kernel) report() Report {
 		say(k.abi < abiTruncate, "Landlock for truncation (ABI 3, Linux 6.2)", "a worker may empty files that the box's user may write")
 	}
 	say(k.abi < abiTCP, "Landlock for TCP (ABI 4, Linux 6.7)", "a worker may reach the network")
-	if k.abi == 0 {
-		// With Landlock, devices that are not the worker's cannot even be opened.
-		say(k.abi < abiIoctl, "Landlock for devices (ABI 5, Linux 6.10)", "a worker may command any device that the box's user may open")
-	}
 	say(k.abi < abiScope, "Landlock for signals and abstract sockets (ABI 6, Linux 6.12)", "a worker may end other processes of the box's user")
 	if !k.seccomp {
 		r.Missing = append(r.Missing, "system call filters (CONFIG_SECCOMP_FILTER): a worker may use UDP and Unix sockets, start processes, and change the mode of files that the box's user owns")

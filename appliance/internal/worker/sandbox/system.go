@@ -20,7 +20,7 @@ func systemPaths() []string {
 
 		"/proc/self",                     // own memory, threads and stacks
 		"/proc/cpuinfo", "/proc/meminfo", // what to optimise for: codecs, model runtime
-		"/sys/devices/system/cpu",             // how many cores, caches: libc, model runtime
+		"/sys/devices/system/cpu", "/sys/devices/system/node", // how many cores, caches, memory banks: libc, model runtime
 		"/sys/kernel/mm/transparent_hugepage", // how Go and malloc give memory back
 	}
 	// Where the user of the box has put plugins and libraries of his own.
