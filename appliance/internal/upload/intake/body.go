@@ -1,0 +1,90 @@
+package intake
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// How a body ends that does not come to its end. What it brought before counts.
+var (
+	// ErrInterrupted (409): a newer request goes on with the upload.
+	ErrInterrupted = errors.New("a newer request goes on with this upload")
+	// ErrStalled (408): nothing came for too long.
+	ErrStalled = errors.New("nothing came for too long: the connection is taken for dead")
+	// ErrBroken (400): the connection ended, or what it brought was no body.
+	ErrBroken = errors.New("the connection ended before the body did")
+)
+
+// Body is a request's body that may take as long as it likes while it makes
+// progress: each read has a deadline of its own, in place of the server's for the
+// whole request. Read and Whole belong to one goroutine, Interrupt to any.
+type Body struct {
+	src     io.ReadCloser
+	control *http.ResponseController
+	idle    time.Duration
+	renewed time.Time
+	cut     atomic.Bool
+	whole   bool
+}
+
+// NewBody takes over r's body and the deadlines of its connection. idle is how long one
+// read may take.
+func NewBody(w http.ResponseWriter, r *http.Request, idle time.Duration) *Body {
+	b := &Body{src: r.Body, control: http.NewResponseController(w), idle: idle}
+	b.renew(time.Now())
+	// The answer comes when the bytes are stored, however long that takes, and is
+	// so short that sending it does not wait for the reader.
+	_ = b.control.SetWriteDeadline(time.Time{}) // writers without deadlines need none
+	return b
+}
+
+// Read implements io.Reader. An error other than io.EOF is one of this package.
+func (b *Body) Read(p []byte) (int, error) {
+	if b.cut.Load() {
+		return 0, ErrInterrupted
+	}
+	n, err := b.src.Read(p)
+	switch {
+	case err == nil:
+		// Not at each read: setting a deadline costs more than a small read.
+		if now := time.Now(); now.Sub(b.renewed) > b.idle/8 {
+			b.renew(now)
+		}
+		return n, nil
+	case errors.Is(err, io.EOF):
+		b.whole = true
+		// From here on the server reads to notice that the client goes. That
+		// must not time out while the bytes are being stored.
+		_ = b.control.SetReadDeadline(time.Time{})
+		return n, io.EOF
+	case b.cut.Load():
+		return n, ErrInterrupted
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return n, fmt.Errorf("%w (%v)", ErrStalled, b.idle)
+	}
+	return n, fmt.Errorf("%w: %v", ErrBroken, err)
+}
+
+// renew gives the next read its time. If Interrupt runs meanwhile, the next Read
+// sees that before it waits.
+func (b *Body) renew(now time.Time) {
+	b.renewed = now
+	_ = b.control.SetReadDeadline(now.Add(b.idle))
+}
+
+// Whole tells whether the body was read to its end.
+func (b *Body) Whole() bool { return b.whole }
+
+// Interrupt ends the body: a Read that waits returns, and each later one fails.
+func (b *Body) Interrupt() {
+	b.cut.Store(true)
+	_ = b.control.SetReadDeadline(time.Unix(1, 0))
+}
+
+// Close implements io.Closer.
+func (b *Body) Close() error { return b.src.Close() }
