@@ -10,6 +10,9 @@ import (
 	"github.com/watchpost/watchpost/appliance/internal/upload"
 )
 
+// ErrUnsupported (415): the body is sent in a way that is not read here.
+var ErrUnsupported = errors.New("not supported")
+
 // StatusChecksum is tus' status for bytes that have another checksum than was said.
 const StatusChecksum = 460
 
@@ -59,6 +62,7 @@ var answers = []struct {
 	{upload.ErrNoSpace, Answer{Status: http.StatusInsufficientStorage, Code: "ERR_NO_SPACE"}},
 	{upload.ErrQuota, Answer{Status: http.StatusInsufficientStorage, Code: "ERR_QUOTA_EXCEEDED"}},
 	{upload.ErrInvalid, Answer{Status: http.StatusBadRequest, Code: "ERR_INVALID_REQUEST"}},
+	{ErrUnsupported, Answer{Status: http.StatusUnsupportedMediaType, Code: "ERR_UNSUPPORTED"}},
 	{ErrInterrupted, Answer{Status: http.StatusConflict, Code: "ERR_UPLOAD_INTERRUPTED"}},
 	{ErrStalled, Answer{Status: http.StatusRequestTimeout, Code: "ERR_READ_TIMEOUT"}},
 	{ErrBroken, Answer{Status: http.StatusBadRequest, Code: "ERR_UNEXPECTED_EOF"}},
