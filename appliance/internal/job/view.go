@@ -1,0 +1,180 @@
+package job
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/watchpost/watchpost/appliance/internal/worker/link"
+	"github.com/watchpost/watchpost/state"
+)
+
+// Job is all there is to know of a job at one moment. Status is JobPaused while
+// its worker rests; Results are those committed.
+type Job struct {
+	state.Job
+	Progress Progress
+	Ledger   *link.Ledger // of this or the last attempt; nil: none yet
+	Worker   *Worker      // nil: none runs
+}
+
+// Progress is how far a job is.
+type Progress struct {
+	Frames             uint64        // decoded
+	Position, Duration time.Duration // in the video; 0: not known
+	FPS                float64       // frames a second, over the last second
+	// Percent of the video, or of the file where its duration is not known; less
+	// than 0: it cannot be told.
+	Percent float64
+}
+
+// Worker is the process at work on a job.
+type Worker struct {
+	PID      int
+	RSS      int64 // bytes
+	CPU      time.Duration
+	Started  time.Time
+	Confined *link.Confined // nil: it has not said so yet
+}
+
+// figures are what a worker tells of itself.
+type figures struct {
+	beat     link.Beat
+	has      bool // beat came
+	confined *link.Confined
+	pid      int
+	done     bool
+}
+
+// view is a job as it is now; mu is held.
+func (q *Jobs) view(e *entry) Job {
+	j := Job{Job: e.rec, Progress: Progress{Percent: -1}}
+	if j.Status == state.JobRunning && e.run != nil && e.run.paused {
+		j.Status, j.Fault = state.JobPaused, q.pressed.Reason
+	}
+	if b := q.shelf.peek(e.rec.ID); b != nil {
+		if sc, err := b.look(); err == nil && sc.known {
+			j.Results, j.ResultsBytes = sc.mark.seq, sc.mark.bytes
+		}
+	}
+	if e.last.has {
+		beat := e.last.beat
+		l := beat.Ledger
+		j.Ledger = &l
+		j.Progress = Progress{Frames: l.Decoded, Position: beat.Position, Duration: beat.Duration, Percent: -1}
+		if beat.Duration > 0 {
+			j.Progress.Percent = min(100, 100*beat.Position.Seconds()/beat.Duration.Seconds())
+		}
+	}
+	if r := e.run; r != nil {
+		j.Progress.FPS = e.last.beat.SourceFPS
+		if e.last.pid != 0 {
+			j.Worker = &Worker{PID: e.last.pid, RSS: e.last.beat.RSS, CPU: e.last.beat.CPU, Started: r.began, Confined: e.last.confined}
+		}
+	}
+	if j.Status == state.JobDone {
+		j.Progress.Percent = 100
+	}
+	return j
+}
+
+// Get returns one job.
+func (q *Jobs) Get(id string) (Job, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := q.entries[id]
+	if e == nil || e.doomed {
+		return Job{}, noJob()
+	}
+	return q.view(e), nil
+}
+
+// List returns all jobs, oldest first.
+func (q *Jobs) List() []Job {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	all := make([]Job, 0, len(q.entries))
+	for _, e := range q.entries {
+		if !e.doomed {
+			all = append(all, q.view(e))
+		}
+	}
+	slices.SortFunc(all, func(a, b Job) int { return strings.Compare(a.ID, b.ID) })
+	return all
+}
+
+// OfUpload returns the ids of an upload's jobs, oldest first.
+func (q *Jobs) OfUpload(upload string) []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	ids := []string{}
+	for _, e := range q.uploads[upload] {
+		if !e.doomed {
+			ids = append(ids, e.rec.ID)
+		}
+	}
+	return ids
+}
+
+// InUse tells whether a job still needs an upload's bytes, and if not, when the
+// last one that did ended (zero: there was none).
+func (q *Jobs) InUse(upload string) (inUse bool, ended time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range q.uploads[upload] {
+		if !over(e.rec.Status) || e.run != nil {
+			return true, time.Time{}
+		}
+		if e.rec.Ended.After(ended) {
+			ended = e.rec.Ended
+		}
+	}
+	return false, ended
+}
+
+// Event is something that happened to a job: one of the fields is set.
+type Event struct {
+	Job     *Job   // it is like this now
+	Removed string // the job with this id is gone
+}
+
+type watchers struct {
+	mu      sync.Mutex
+	deliver map[int]func(Event)
+	next    int
+}
+
+// Watch has deliver called with every later Event, in order for each job, until
+// stop. deliver returns at once; it may be called once more after stop.
+func (q *Jobs) Watch(deliver func(Event)) (stop func()) {
+	w := &q.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := w.next
+	w.next++
+	w.deliver[n] = deliver
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.deliver, n)
+	}
+}
+
+// tell has the watchers know how a job is now. Their lock is taken first, so
+// that nobody hears of an older state after a newer one.
+func (q *Jobs) tell(id string) {
+	w := &q.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.deliver) == 0 {
+		return
+	}
+	ev := Event{Removed: id}
+	if j, err := q.Get(id); err == nil {
+		ev = Event{Job: &j}
+	}
+	for _, deliver := range w.deliver {
+		deliver(ev)
+	}
+}
