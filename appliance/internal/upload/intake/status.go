@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -12,6 +13,22 @@ import (
 
 // ErrUnsupported (415): the body is sent in a way that is not read here.
 var ErrUnsupported = errors.New("not supported")
+
+// Wrong is an error of a kind (one of upload's sentinels or of this package's) with
+// the text that the client is to read, which says what to do.
+func Wrong(kind error, format string, a ...any) error {
+	return &wrong{kind, fmt.Sprintf(format, a...)}
+}
+
+type wrong struct {
+	kind error
+	text string
+}
+
+func (w *wrong) Error() string { return w.text }
+func (w *wrong) Unwrap() error { return w.kind }
+
+func invalid(format string, a ...any) error { return Wrong(upload.ErrInvalid, format, a...) }
 
 // StatusChecksum is tus' status for bytes that have another checksum than was said.
 const StatusChecksum = 460

@@ -2,7 +2,6 @@ package intake
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,7 +53,7 @@ func (t *Turns) Enter() (leave func(), err error) {
 		return func() { <-t.bodies }, nil
 	default:
 		t.refused.Inc()
-		return nil, fmt.Errorf("%d files arrive already: try again in a moment: %w", cap(t.bodies), upload.ErrTooMany)
+		return nil, Wrong(upload.ErrTooMany, "%d files arrive already, as many as may at a time: try again in a moment", cap(t.bodies))
 	}
 }
 
@@ -83,7 +82,7 @@ func (t *Turns) Take(ctx context.Context, id string, yield func()) (give func(),
 		select {
 		case <-other.done:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("another request writes to this upload and has not ended yet: try again in a moment: %w", upload.ErrBusy)
+			return nil, Wrong(upload.ErrBusy, "another request writes to this upload and has not ended yet: try again in a moment")
 		}
 	}
 }

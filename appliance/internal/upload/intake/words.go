@@ -28,10 +28,6 @@ const (
 // gate, max_fps, track, priority, no_video and no_job. The others are kept as they are.
 type Words map[string]string
 
-func invalid(format string, a ...any) error {
-	return fmt.Errorf("%s: %w", fmt.Sprintf(format, a...), upload.ErrInvalid)
-}
-
 // ParseMetadata reads tus' Upload-Metadata: pairs of a name and a value in base64,
 // separated by commas; the value may be missing. It is strict, where tus'
 // reference server passes over what it cannot read. Errors: upload.ErrInvalid.

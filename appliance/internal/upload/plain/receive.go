@@ -65,7 +65,7 @@ func (h *Handler) close(ctx context.Context, q *request, n int64) error {
 		return err
 	}
 	if i.Received > n {
-		return wrong(upload.ErrConflict, "the file has %d bytes, but the upload has %d already", n, i.Received)
+		return intake.Wrong(upload.ErrConflict, "the file has %d bytes, but the upload has %d already", n, i.Received)
 	}
 	return h.d.Uploads.SetSize(ctx, q.id, n)
 }

@@ -23,20 +23,16 @@ type request struct {
 	digest []byte        // sha256 of the body, where that is a part; nil: not said
 }
 
-func invalid(format string, a ...any) error { return wrong(upload.ErrInvalid, format, a...) }
-
-func wrong(kind error, format string, a ...any) error {
-	return fmt.Errorf("%s: %w", fmt.Sprintf(format, a...), kind)
-}
+func invalid(format string, a ...any) error { return intake.Wrong(upload.ErrInvalid, format, a...) }
 
 // read takes what r's address and headers say.
 func (h *Handler) read(r *http.Request) (*request, error) {
 	q := &request{length: r.ContentLength}
 	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return nil, wrong(intake.ErrUnsupported, "the file is sent with Content-Encoding %.40q: send it as it is", e)
+		return nil, intake.Wrong(intake.ErrUnsupported, "the file is sent with Content-Encoding %.40q: send it as it is", e)
 	}
 	if t := r.Header.Get("Content-Type"); strings.HasPrefix(strings.ToLower(t), "multipart/") {
-		return nil, wrong(intake.ErrUnsupported, "the body is a form: send the file itself, as curl -T FILE does")
+		return nil, intake.Wrong(intake.ErrUnsupported, "the body is a form: send the file itself, as curl -T FILE does")
 	}
 	if c := r.Header.Get("Content-Range"); c != "" {
 		part, err := intake.ParseRange(c)
@@ -108,13 +104,13 @@ func (h *Handler) begin(r *http.Request, q *request, name string, words intake.W
 	}
 	if q.spec.Settings != nil && h.d.Check != nil {
 		if err := h.d.Check(*q.spec.Settings); err != nil {
-			return fmt.Errorf("%w: %w", err, upload.ErrInvalid)
+			return invalid("%v", err)
 		}
 	}
 	q.spec.Size = q.length
 	if q.part != nil {
 		if q.part.From != 0 {
-			return wrong(upload.ErrConflict, "Content-Range begins at byte %d, but this is a new upload: begin at 0, or PUT to the id of the upload that is to go on%s", q.part.From, h.likely(name))
+			return intake.Wrong(upload.ErrConflict, "Content-Range begins at byte %d, but this is a new upload: begin at 0, or PUT to the id of the upload that is to go on%s", q.part.From, h.likely(name))
 		}
 		q.spec.Size = q.part.Size
 	}
@@ -151,17 +147,17 @@ func (h *Handler) goOn(q *request, id string, words intake.Words) error {
 	}
 	q.id, q.found = id, &i
 	if i.Status == state.UploadRefused {
-		return wrong(upload.ErrGone, "the upload was refused: %s", i.Problem)
+		return intake.Wrong(upload.ErrGone, "the upload was refused: %s", i.Problem)
 	}
 	if q.want != "" && i.WantSHA256 != "" && q.want != i.WantSHA256 {
-		return wrong(upload.ErrConflict, "the upload began with sha256 %s, and now %s is given", i.WantSHA256, q.want)
+		return intake.Wrong(upload.ErrConflict, "the upload began with sha256 %s, and now %s is given", i.WantSHA256, q.want)
 	}
 	size := q.size()
 	if size >= 0 && i.Size >= 0 && size != i.Size {
-		return wrong(upload.ErrConflict, "the upload has %d bytes, but this file has %d", i.Size, size)
+		return intake.Wrong(upload.ErrConflict, "the upload has %d bytes, but this file has %d", i.Size, size)
 	}
 	if i.Size >= 0 && q.length >= 0 && q.from()+q.length > i.Size {
-		return wrong(upload.ErrTooLarge, "byte %d is beyond the upload's %d bytes", q.from()+q.length, i.Size)
+		return intake.Wrong(upload.ErrTooLarge, "byte %d is beyond the upload's %d bytes", q.from()+q.length, i.Size)
 	}
 	return nil
 }
@@ -199,9 +195,9 @@ func (q *request) now(u *upload.Uploads) *upload.Info {
 func (q *request) verdict(i upload.Info) error {
 	switch {
 	case i.Status == state.UploadRefused:
-		return wrong(upload.ErrChecksum, "the file was refused: %s", i.Problem)
+		return intake.Wrong(upload.ErrChecksum, "the file was refused: %s", i.Problem)
 	case q.want != "" && i.SHA256 != q.want:
-		return wrong(upload.ErrChecksum, "the file has sha256 %s, and not %s", i.SHA256, q.want)
+		return intake.Wrong(upload.ErrChecksum, "the file has sha256 %s, and not %s", i.SHA256, q.want)
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -49,13 +48,13 @@ func requestOf(ctx context.Context) *request {
 func (q *request) read(r *http.Request, check func(state.Settings) error) {
 	q.checksum, q.wrong = parseChecksum(r.Header.Get("Upload-Checksum"))
 	if q.wrong == nil && q.checksum != nil && r.ContentLength < 0 {
-		q.wrong = fmt.Errorf("Upload-Checksum needs a Content-Length, and this body has none: %w", upload.ErrInvalid)
+		q.wrong = intake.Wrong(upload.ErrInvalid, "Upload-Checksum needs a Content-Length, and this body has none")
 	}
 	if q.wrong == nil && r.Method == http.MethodPost {
 		q.spec, q.wrong = parseSpec(r, q.draft)
 		if q.wrong == nil && check != nil && q.spec.Settings != nil {
 			if err := check(*q.spec.Settings); err != nil {
-				q.wrong = fmt.Errorf("%w: %w", err, upload.ErrInvalid)
+				q.wrong = intake.Wrong(upload.ErrInvalid, "%v", err)
 			}
 		}
 	}
@@ -78,7 +77,7 @@ func parseSpec(r *http.Request, draft bool) (upload.Spec, error) {
 		if t := r.Header.Get("Content-Type"); t != "" {
 			// tusd takes a type that cannot be read for a fault of its own.
 			if _, _, err := mime.ParseMediaType(t); err != nil {
-				return upload.Spec{}, fmt.Errorf("Content-Type cannot be read: %v: %w", err, upload.ErrInvalid)
+				return upload.Spec{}, intake.Wrong(upload.ErrInvalid, "Content-Type cannot be read: %v", err)
 			}
 			if words["filetype"] == "" {
 				words["filetype"] = t
@@ -108,11 +107,11 @@ func parseChecksum(header string) (*checksum, error) {
 	}
 	algorithm, coded, _ := strings.Cut(header, " ")
 	if !slices.Contains(upload.Algorithms(), algorithm) {
-		return nil, fmt.Errorf("Upload-Checksum: %.20q is no algorithm known here: take one of %s: %w", algorithm, strings.Join(upload.Algorithms(), ", "), upload.ErrInvalid)
+		return nil, intake.Wrong(upload.ErrInvalid, "Upload-Checksum: %.20q is no algorithm known here: take one of %s", algorithm, strings.Join(upload.Algorithms(), ", "))
 	}
 	sum, err := base64.StdEncoding.DecodeString(strings.TrimSpace(coded))
 	if err != nil || len(sum) == 0 {
-		return nil, fmt.Errorf("Upload-Checksum: %.80q is not the checksum in base64: %w", coded, upload.ErrInvalid)
+		return nil, intake.Wrong(upload.ErrInvalid, "Upload-Checksum: %.80q is not the checksum in base64", coded)
 	}
 	return &checksum{algorithm, sum}, nil
 }

@@ -3,7 +3,6 @@ package tus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -69,7 +68,7 @@ func (s *store) GetUpload(_ context.Context, id string) (handler.Upload, error) 
 // refused tells of an upload whose bytes were dropped.
 func refused(info upload.Info) error {
 	if info.Status == state.UploadRefused {
-		return fmt.Errorf("the upload was refused: %s: %w", info.Problem, upload.ErrGone)
+		return intake.Wrong(upload.ErrGone, "the upload was refused: %s", info.Problem)
 	}
 	return nil
 }
@@ -137,7 +136,7 @@ func (f *file) FinishUpload(ctx context.Context) error {
 	case err != nil:
 		return f.s.fail(err)
 	case i.Status == state.UploadRefused:
-		return f.s.fail(fmt.Errorf("%s: %w", i.Problem, upload.ErrChecksum))
+		return f.s.fail(intake.Wrong(upload.ErrChecksum, "%s", i.Problem))
 	}
 	return nil
 }
