@@ -1,9 +1,13 @@
 package upload
 
 import (
-	"context"
-	"io"
+	"cmp"
+	"errors"
 	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,10 +26,11 @@ type Deps struct {
 	Registerer prometheus.Registerer
 	// OnComplete is called in the transaction in which an upload becomes complete: what it
 	// puts is there with it or not at all. Its error leaves the upload in
-	// "checking"; it is tried again. It must not wait for anything. nil: nothing is done.
+	// "checking"; it is tried again. It must not wait for anything, nor call
+	// anything of this package. nil: nothing is done.
 	OnComplete func(state.Tx, state.Upload) error
 	// InUse tells whether a job needs the file; such a file is not removed. nil: none does.
-	// It must answer at once.
+	// It must answer at once and call nothing of this package.
 	InUse func(id string) bool
 }
 
@@ -51,70 +56,194 @@ type Config struct {
 	Memory int64
 }
 
+func (c Config) withDefaults() Config {
+	c.MaxOpen = cmp.Or(c.MaxOpen, 256)
+	c.Expiry = cmp.Or(c.Expiry, 24*time.Hour)
+	c.Batch = cmp.Or(c.Batch, 200*time.Millisecond)
+	c.Memory = max(cmp.Or(c.Memory, 12<<20), 8*bufferSize)
+	c.KeepComplete = max(c.KeepComplete, time.Minute)
+	return c
+}
+
 // Uploads are the pushed files of a box. All methods may be called from any goroutine.
-type Uploads struct{}
+type Uploads struct {
+	deps  Deps
+	cfg   Config
+	meter *meter
+
+	// appending bounds the Appends that run, each of which has two buffers; placing are
+	// the buffers of all that Place was given.
+	appending chan struct{}
+	placing   *pool
+	buffers   *pool
+	// syncs bounds the syncs under way.
+	syncs chan struct{}
+
+	// mu guards what follows. It is never held across a call that may wait, and
+	// is taken before an entry's.
+	mu       sync.Mutex
+	byID     map[string]*entry
+	making   map[string]bool   // ids that Create is at
+	gone     gone              // ids that were
+	trash    map[string]*entry // files to be removed, by name; the entry may be nil
+	promised int64             // bytes that count against the quota
+	closed   bool
+	running  sync.WaitGroup // whatever works for an entry
+
+	watchers watchers
+	// wakeHash and wakeJanitor tell Run that there is something to do; with room for one.
+	wakeHash, wakeJanitor chan struct{}
+	stop                  chan struct{} // closed by Close
+	sparse                atomic.Bool   // the file system cannot set room aside
+}
 
 // Open reads the records, takes up what a crash left behind, and takes uploads
 // from then on. Run must be called for hashing and removal; Close at the end.
-func Open(d Deps, c Config) (*Uploads, error) { panic("soon") }
+func Open(d Deps, c Config) (*Uploads, error) {
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	c = c.withDefaults()
+	s := &Uploads{
+		deps: d, cfg: c,
+		appending: make(chan struct{}, c.Memory*3/4/(2*bufferSize)),
+		placing:   newPool(c.Memory / 4 / bufferSize),
+		syncs:     make(chan struct{}, max(8, runtime.NumCPU())),
+		byID:      map[string]*entry{},
+		making:    map[string]bool{},
+		trash:     map[string]*entry{},
+		wakeHash:  make(chan struct{}, 1), wakeJanitor: make(chan struct{}, 1),
+		stop: make(chan struct{}),
+	}
+	s.buffers = newPool(int64(cap(s.appending)) * 2)
+	if err := s.recover(); err != nil {
+		return nil, err
+	}
+	m, err := newMeter(d.Registerer, s)
+	if err != nil {
+		return nil, err
+	}
+	s.meter = m
+	return s, nil
+}
 
-// Run hashes what is not hashed yet, completes, expires and removes, until ctx ends.
-func (u *Uploads) Run(ctx context.Context) error { panic("soon") }
+// begin counts a piece of work that Close waits for; end must be called unless it is false.
+func (s *Uploads) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.running.Add(1)
+	return true
+}
 
-// Close waits for what is being synced and closes the files. Calls that come later fail.
-func (u *Uploads) Close() error { panic("soon") }
+func (s *Uploads) end() { s.running.Done() }
 
-// Create begins an upload. It is durable when Create returns.
-// Errors: ErrInvalid, ErrConflict (the id is taken), ErrTooLarge, ErrQuota, ErrNoSpace, ErrTooMany, ErrStorage.
-func (u *Uploads) Create(ctx context.Context, s Spec) (Info, error) { panic("soon") }
+// Close waits for what is being written and synced and closes the files. Calls
+// that come later fail. Run should have ended, and must not be called again.
+func (s *Uploads) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	close(s.stop)
+	s.mu.Unlock()
+	s.running.Wait()
+	var all []error
+	for _, e := range s.entries() {
+		e.mu.Lock()
+		f := e.file
+		e.file = nil
+		if e.timer != nil {
+			e.timer.Stop()
+		}
+		e.mu.Unlock()
+		if f != nil {
+			all = append(all, f.Close())
+		}
+	}
+	s.meter.unregister()
+	return errors.Join(all...)
+}
+
+// entries are all uploads, oldest first.
+func (s *Uploads) entries() []*entry {
+	s.mu.Lock()
+	out := make([]*entry, 0, len(s.byID))
+	for _, e := range s.byID {
+		out = append(out, e)
+	}
+	s.mu.Unlock()
+	slices.SortFunc(out, func(a, b *entry) int { return cmp.Compare(a.id, b.id) })
+	return out
+}
+
+func (s *Uploads) find(id string) (*entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.byID[id]; e != nil {
+		return e, nil
+	}
+	if why := s.gone.reason(id); why != "" {
+		return nil, fail(ErrGone, "the upload %s is gone: %s; send the file again as a new upload", id, why)
+	}
+	return nil, fail(ErrNotFound, "there is no upload %q; it may have expired: send the file as a new one", shorten(id))
+}
 
 // Get tells how an upload stands. Errors: ErrNotFound, ErrGone.
-func (u *Uploads) Get(id string) (Info, error) { panic("soon") }
+func (s *Uploads) Get(id string) (Info, error) {
+	e, err := s.find(id)
+	if err != nil {
+		return Info{}, err
+	}
+	return e.info(), nil
+}
 
 // List tells how all uploads stand, oldest first.
-func (u *Uploads) List() []Info { panic("soon") }
-
-// Remove ends an upload and removes its bytes. Errors: ErrNotFound, ErrGone, ErrBusy (a job
-// needs the file), ErrStorage.
-func (u *Uploads) Remove(ctx context.Context, id string) error { panic("soon") }
-
-// SetSize tells the size of an upload that was begun without. Telling the same size again is fine.
-// Errors: ErrNotFound, ErrGone, ErrConflict (another size was told, or more bytes are there),
-// ErrTooLarge, ErrQuota, ErrNoSpace, ErrStorage.
-func (u *Uploads) SetSize(ctx context.Context, id string, size int64) error { panic("soon") }
-
-// Append puts what r gives at offset, in bounded memory, until r ends. The first n
-// bytes from offset are durable when it returns, also with an error: r's own
-// (returned as it is, io.EOF aside), or ErrNotFound, ErrGone, ErrConflict, ErrBusy, ErrTooLarge,
-// ErrQuota, ErrNoSpace, ErrTooMany, ErrInvalid, ErrStorage. Bytes that are there already are compared.
-func (u *Uploads) Append(ctx context.Context, id string, offset int64, r io.Reader) (n int64, err error) {
-	panic("soon")
+func (s *Uploads) List() []Info {
+	all := s.entries()
+	out := make([]Info, len(all))
+	for i, e := range all {
+		out[i] = e.info()
+	}
+	return out
 }
-
-// AppendChecked is Append of exactly length bytes, of which none counts unless all came
-// and have the checksum sum (not encoded) by algorithm: "sha1", "sha256", "sha512", "md5" or "crc32".
-// Errors beyond Append's: ErrChecksum; ErrInvalid for an unknown algorithm.
-func (u *Uploads) AppendChecked(ctx context.Context, id string, offset int64, r io.Reader, length int64, algorithm string, sum []byte) (n int64, err error) {
-	panic("soon")
-}
-
-// Algorithms are the checksums that AppendChecked knows.
-func Algorithms() []string { return []string{"sha1", "sha256", "sha512", "md5", "crc32"} }
-
-// Place puts data at offset; data may be used again when it returns. It waits
-// only while too much is waiting for the disk. What becomes of it is told by Watch
-// (or Flush); an error that came after an earlier Place returned is returned by the next call.
-func (u *Uploads) Place(id string, offset int64, data []byte) error { panic("soon") }
-
-// Flush waits until everything that was placed before is durable, and returns what went
-// wrong with it, if nobody was told yet.
-func (u *Uploads) Flush(ctx context.Context, id string) error { panic("soon") }
-
-// Watch calls deliver after each change of the upload, or of all if id is "", until
-// stop is called; never two at a time. After a removal it gets an Info with status Removed.
-// deliver must return at once and call nothing of this package. What was before is not delivered: call Get after Watch.
-func (u *Uploads) Watch(id string, deliver func(Info)) (stop func()) { panic("soon") }
 
 // Path of the upload's bytes, for those who only read. What is beyond the record's Have may be anything.
 // Errors: ErrNotFound, ErrGone.
-func (u *Uploads) Path(id string) (path string, err error) { panic("soon") }
+func (s *Uploads) Path(id string) (path string, err error) {
+	e, err := s.find(id)
+	if err != nil {
+		return "", err
+	}
+	if err := e.refused(); err != nil {
+		return "", err
+	}
+	return s.deps.Spool.Path(id), nil
+}
+
+// gone remembers the last uploads that were removed, so that their clients are told why.
+type gone struct {
+	ids []string
+	why map[string]string
+}
+
+// maxGone ids are remembered: some 100 KiB.
+const maxGone = 1024
+
+func (g *gone) add(id, why string) {
+	if g.why == nil {
+		g.why = map[string]string{}
+	}
+	if len(g.ids) >= maxGone {
+		delete(g.why, g.ids[0])
+		g.ids = g.ids[1:]
+	}
+	g.ids = append(g.ids, id)
+	g.why[id] = why
+}
+
+func (g *gone) reason(id string) string { return g.why[id] }

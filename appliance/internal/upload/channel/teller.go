@@ -1,0 +1,159 @@
+package channel
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/watchpost/watchpost/appliance/internal/upload"
+	"github.com/watchpost/watchpost/state"
+)
+
+// tellEvery is how often a client is told of what is durable, at most.
+const tellEvery = 100 * time.Millisecond
+
+// askAfter is how long nothing may become durable, with chunks waiting for it,
+// before the teller asks what keeps them.
+const askAfter = time.Second
+
+// teller tells a client what has become of its file, on a goroutine of its own:
+// chunks are taken while a client is slow to listen.
+type teller struct {
+	s         *server
+	id        string
+	layout    layout // of announced files
+	announced bool
+
+	changed chan struct{} // capacity 1: newest is another
+	over    chan struct{} // closed by end
+	once    sync.Once
+	waiting atomic.Int64 // bytes placed since something last became durable
+
+	mu     sync.Mutex
+	newest upload.Info
+}
+
+func newTeller(s *server, id string, l layout, announced bool) *teller {
+	return &teller{
+		s: s, id: id, layout: l, announced: announced,
+		changed: make(chan struct{}, 1), over: make(chan struct{}),
+	}
+}
+
+// placed notes that n bytes wait for the disk.
+func (t *teller) placed(n int64) { t.waiting.Add(n) }
+
+// end has run return soon.
+func (t *teller) end() { t.once.Do(func() { close(t.over) }) }
+
+func (t *teller) deliver(i upload.Info) {
+	t.mu.Lock()
+	t.newest = i
+	t.mu.Unlock()
+	t.waiting.Store(0)
+	select {
+	case t.changed <- struct{}{}:
+	default:
+	}
+}
+
+// run tells until the file has come to its end, or the channel has.
+func (t *teller) run() {
+	stop := t.s.uploads.Watch(t.id, t.deliver)
+	defer stop()
+	if info, err := t.s.uploads.Get(t.id); err == nil {
+		t.deliver(info) // what was before the watch
+	}
+	var told []state.Extent
+	ask := time.NewTicker(askAfter)
+	defer ask.Stop()
+	for {
+		select {
+		case <-t.s.ctx.Done():
+			return
+		case <-t.over:
+			return
+		case <-ask.C:
+			if t.waiting.Load() > 0 && t.stuck() {
+				return
+			}
+		case <-t.changed:
+			t.mu.Lock()
+			info := t.newest
+			t.mu.Unlock()
+			if done, err := t.tell(info, &told); done || err != nil {
+				return
+			}
+			if !t.pause() {
+				return
+			}
+		}
+	}
+}
+
+func (t *teller) pause() bool {
+	timer := time.NewTimer(tellEvery)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-t.over:
+		return false
+	case <-t.s.ctx.Done():
+		return false
+	}
+}
+
+// stuck asks for an error that came after the last chunk was taken, which no later
+// one could return, and tells it.
+func (t *teller) stuck() bool {
+	err := t.s.uploads.Flush(t.s.ctx, t.id)
+	if err == nil || t.s.ctx.Err() != nil || errors.Is(err, upload.ErrNotFound) || errors.Is(err, upload.ErrGone) {
+		return false // the watch tells
+	}
+	_ = t.s.conn.WriteText(problem(err)) // who is gone learns nothing
+	return true
+}
+
+// tell says how the file stands, if the client knows the words; done: it has come to its end.
+func (t *teller) tell(info upload.Info, told *[]state.Extent) (done bool, err error) {
+	switch info.Status {
+	case state.UploadComplete:
+		job := ""
+		if t.s.o.JobOf != nil {
+			job = t.s.o.JobOf(t.id)
+		}
+		if err := t.committed(info, told); err != nil {
+			return true, err
+		}
+		return true, t.say(map[string]any{"done": map[string]any{"id": t.id, "job": job, "sha256": info.SHA256}})
+	case state.UploadRefused:
+		return true, t.s.conn.WriteText(problem(wrong("the file is refused: %s", info.Problem)))
+	case upload.Removed:
+		return true, t.s.conn.WriteText(problem(wrong("the upload was removed from the box")))
+	}
+	return false, t.committed(info, told)
+}
+
+// committed says which chunks are durable, if there are more than were told.
+func (t *teller) committed(info upload.Info, told *[]state.Extent) error {
+	if slices.Equal(info.Have, *told) {
+		return nil
+	}
+	*told = info.Have
+	return t.say(map[string]any{"committed": map[string]any{"id": t.id, "have": t.layout.chunks(info.Have)}})
+}
+
+func (t *teller) say(m map[string]any) error {
+	if !t.announced {
+		return nil // the plain protocol has no such words
+	}
+	data, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return t.s.conn.WriteText(data)
+}

@@ -1,0 +1,47 @@
+package upload
+
+import "context"
+
+// bufferSize of Appends and Places, bytes. Larger ones made nothing faster.
+const bufferSize = 128 << 10
+
+// pool is a bounded number of buffers, made when they are needed first. Who wants one when all
+// are out waits.
+type pool struct {
+	free chan []byte
+	// unmade has an entry for each buffer that may still be made.
+	unmade chan struct{}
+}
+
+func newPool(n int64) *pool {
+	p := &pool{free: make(chan []byte, n), unmade: make(chan struct{}, n)}
+	for range n {
+		p.unmade <- struct{}{}
+	}
+	return p
+}
+
+// get waits for a buffer until ctx ends or stop is closed.
+func (p *pool) get(ctx context.Context, stop <-chan struct{}) ([]byte, error) {
+	select {
+	case b := <-p.free:
+		return b, nil
+	default:
+	}
+	select {
+	case b := <-p.free:
+		return b, nil
+	case <-p.unmade:
+		return make([]byte, bufferSize), nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-stop:
+		return nil, errClosed()
+	}
+}
+
+func (p *pool) put(b []byte) { p.free <- b[:bufferSize] }
+
+// used is how many buffers are out, and size how many there may be.
+func (p *pool) used() int { return cap(p.free) - len(p.free) - len(p.unmade) }
+func (p *pool) size() int { return cap(p.free) }
