@@ -32,6 +32,7 @@ type Deps struct {
 	Log      *slog.Logger
 	Cameras  Cameras
 	Uploads  Uploads
+	Jobs     Jobs
 	Hardware func(context.Context) (Hardware, error)
 	Models   func(context.Context) ([]Model, error)
 	System   func() System

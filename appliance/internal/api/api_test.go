@@ -213,6 +213,8 @@ func TestDocument(t *testing.T) {
 	for _, p := range []string{
 		"/api/v1/cameras", "/api/v1/cameras/{id}", "/api/v1/cameras/{id}/events", "/api/v1/cameras/{id}/restart", "/api/v1/cameras/{id}/whep",
 		"/api/v1/uploads", "/api/v1/uploads/{id}", "/api/v1/uploads/{name}", "/api/v1/uploads/events", "/api/v1/tus", "/api/v1/tus/{id}",
+		"/api/v1/jobs", "/api/v1/jobs/{id}", "/api/v1/jobs/{id}/cancel", "/api/v1/jobs/{id}/retry", "/api/v1/jobs/{id}/results",
+		"/api/v1/jobs/{id}/events", "/api/v1/jobs/{id}/files", "/api/v1/jobs/{id}/files/{name}", "/api/v1/jobs/events",
 		"/api/v1/events", "/api/v1/hardware", "/api/v1/models", "/api/v1/system",
 	} {
 		if doc.Paths[p] == nil {

@@ -18,9 +18,13 @@ type routes struct {
 	d    Deps
 	p    problems
 	feed *feed
+	// readers are the places of those who wait for a job's results.
+	readers chan struct{}
 }
 
-func newRoutes(d Deps, p problems) *routes { return &routes{d: d, p: p, feed: newFeed(d.Cameras)} }
+func newRoutes(d Deps, p problems) *routes {
+	return &routes{d: d, p: p, feed: newFeed(d.Cameras), readers: make(chan struct{}, resultReaders)}
+}
 
 type body[T any] struct{ Body T }
 
@@ -63,6 +67,9 @@ func (t *routes) register(mux *http.ServeMux) []byte {
 	documentWHEP(api.OpenAPI())
 	if t.d.Uploads != nil {
 		t.registerUploads(api)
+	}
+	if t.d.Jobs != nil {
+		t.registerJobs(api)
 	}
 
 	var out bytes.Buffer
