@@ -197,6 +197,6 @@ func (s *server) chunk(f *file, index uint32, payload []byte) error {
 			return wrong("the last chunk ends at %d, the file at %d", whole, f.layout.size)
 		}
 	}
-	f.teller.placed(n)
+	defer f.teller.placed()
 	return s.uploads.Place(f.id, offset, payload)
 }

@@ -15,9 +15,9 @@ import (
 // tellEvery is how often a client is told of what is durable, at most.
 const tellEvery = 100 * time.Millisecond
 
-// askAfter is how long nothing may become durable, with chunks waiting for it,
-// before the teller asks what keeps them.
-const askAfter = time.Second
+// askEvery is how often the teller asks what became of the chunks that were taken:
+// an error that comes after the last one, no later chunk could return.
+const askEvery = time.Second
 
 // teller tells a client what has become of its file, on a goroutine of its own:
 // chunks are taken while a client is slow to listen.
@@ -30,7 +30,7 @@ type teller struct {
 	changed chan struct{} // capacity 1: newest is another
 	over    chan struct{} // closed by end
 	once    sync.Once
-	waiting atomic.Int64 // bytes placed since something last became durable
+	unasked atomic.Bool // chunks were taken since it was last asked
 
 	mu     sync.Mutex
 	newest upload.Info
@@ -43,8 +43,8 @@ func newTeller(s *server, id string, l layout, announced bool) *teller {
 	}
 }
 
-// placed notes that n bytes wait for the disk.
-func (t *teller) placed(n int64) { t.waiting.Add(n) }
+// placed notes that a chunk was taken.
+func (t *teller) placed() { t.unasked.Store(true) }
 
 // end has run return soon.
 func (t *teller) end() { t.once.Do(func() { close(t.over) }) }
@@ -53,7 +53,6 @@ func (t *teller) deliver(i upload.Info) {
 	t.mu.Lock()
 	t.newest = i
 	t.mu.Unlock()
-	t.waiting.Store(0)
 	select {
 	case t.changed <- struct{}{}:
 	default:
@@ -68,7 +67,7 @@ func (t *teller) run() {
 		t.deliver(info) // what was before the watch
 	}
 	var told []state.Extent
-	ask := time.NewTicker(askAfter)
+	ask := time.NewTicker(askEvery)
 	defer ask.Stop()
 	for {
 		select {
@@ -77,7 +76,7 @@ func (t *teller) run() {
 		case <-t.over:
 			return
 		case <-ask.C:
-			if t.waiting.Load() > 0 && t.stuck() {
+			if t.unasked.Swap(false) && t.failed() {
 				return
 			}
 		case <-t.changed:
@@ -107,9 +106,8 @@ func (t *teller) pause() bool {
 	}
 }
 
-// stuck asks for an error that came after the last chunk was taken, which no later
-// one could return, and tells it.
-func (t *teller) stuck() bool {
+// failed asks whether chunks that were taken did not become durable, and tells it.
+func (t *teller) failed() bool {
 	err := t.s.uploads.Flush(t.s.ctx, t.id)
 	if err == nil || t.s.ctx.Err() != nil || errors.Is(err, upload.ErrNotFound) || errors.Is(err, upload.ErrGone) {
 		return false // the watch tells
