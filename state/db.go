@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -22,68 +23,29 @@ type Options struct {
 	LockTimeout time.Duration // how long to wait for another process to let go; 0: 2 s
 	Log         *slog.Logger  // nil: none
 	NoSync      bool          // for tests that write a lot: nothing is durable
+
+	// openFile is how bbolt opens the file; nil: os.OpenFile. For tests that take
+	// the disk away.
+	openFile func(string, int, os.FileMode) (*os.File, error)
 }
 
 // DB is the open database. Its methods may be called from any goroutine.
 type DB struct {
-	opt   Options
-	log   *slog.Logger
-	group group
+	opt  Options
+	log  *slog.Logger
+	lock *lockFile
 
-	mu   sync.RWMutex // guards bolt: held for reading while it is used
-	bolt *bolt.DB     // nil once closed
-}
+	group    group
+	changes  atomic.Uint64 // transactions committed
+	backedUp atomic.Uint64 // changes at the last automatic backup
 
-// Opened is what Open found and did.
-type Opened struct {
-	Created  bool      // there was no database
-	Migrated *Migrated // nil: it was of this version
-	Restored *Restored // nil: the file was whole
-}
-
-// Migrated is a change of the schema's version.
-type Migrated struct{ From, To int }
-
-// Restored is what was done about a damaged file.
-type Restored struct {
-	Backup string    // whence the records come; empty: no backup was whole, and the database is empty
-	Taken  time.Time // when that backup was made
-	Aside  string    // where the damaged file is kept
-	Reason string    // what is wrong with it
-}
-
-// Open opens the database, and makes it where there is none.
-func Open(o Options) (*DB, Opened, error) {
-	var opened Opened
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if err := os.MkdirAll(filepath.Dir(o.Path), 0o755); err != nil {
-		return nil, opened, fmt.Errorf("make the database's folder: %w", err)
-	}
-	if _, err := os.Stat(o.Path); errors.Is(err, os.ErrNotExist) {
-		opened.Created = true
-	}
-	b, err := bolt.Open(o.Path, 0o600, &bolt.Options{Timeout: 2 * time.Second, NoSync: o.NoSync, FreelistType: bolt.FreelistMapType})
-	if err != nil {
-		return nil, opened, fmt.Errorf("open the database %s: %w", o.Path, err)
-	}
-	err = b.Update(func(tx *bolt.Tx) error {
-		for _, name := range []string{bucketUploads, bucketJobs} {
-			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
-				return err
-			}
-		}
-		m, err := tx.CreateBucketIfNotExists([]byte("meta"))
-		if err != nil {
-			return err
-		}
-		return m.Put([]byte("schema"), []byte("1"))
-	})
-	if err != nil {
-		return nil, opened, errors.Join(err, b.Close())
-	}
-	return &DB{opt: o, log: o.Log, bolt: b}, opened, nil
+	// mu guards what follows: it is held for reading while bolt is used.
+	mu     sync.RWMutex
+	bolt   *bolt.DB // nil once closed, and while broken
+	acked  uint64   // the last transaction whose writers were told that it is on disk
+	closed bool
+	broken error     // why the file could not be opened again after a write failed
+	tried  time.Time // when that was tried last
 }
 
 // Uploads is the bucket of the uploads.
@@ -92,71 +54,117 @@ func (d *DB) Uploads() *Bucket[Upload] { return &Bucket[Upload]{d, bucketUploads
 // Jobs is the bucket of the jobs.
 func (d *DB) Jobs() *Bucket[Job] { return &Bucket[Job]{d, bucketJobs} }
 
-// View runs fn in a transaction that reads one consistent state.
+// View runs fn in a transaction that reads one consistent state. fn must not
+// call methods of DB or Bucket.
 func (d *DB) View(fn func(Tx) error) error {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.bolt == nil {
-		return ErrClosed
+	if err := d.ready(); err != nil {
+		return err
 	}
+	defer d.mu.RUnlock()
+	return d.read(fn)
+}
+
+func (d *DB) read(fn func(Tx) error) (err error) {
+	// The file is mapped: what the disk does not give of it is a fault where it
+	// is read. A panic of fn itself goes on to the caller.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case interface{ Addr() uintptr }:
+			err = of(ErrUnavailable, "read the database %s: %v (is the disk failing?)", d.opt.Path, p)
+		default:
+			panic(p)
+		}
+	}()
 	return d.bolt.View(func(tx *bolt.Tx) error { return fn(Tx{&txn{bolt: tx, log: d.log}}) })
 }
 
 // Update runs fn in a transaction, once. What it wrote is on disk when Update
-// returns nil; with any error nothing of it is. fn may run on another goroutine,
-// together with the functions of other callers, and must not call methods of DB
-// or Bucket: it would wait for itself.
+// returns nil; with any error nothing of it counts. ErrUnavailable: the disk did
+// not take it. fn may run on another goroutine, together with the functions of
+// other callers, and must not call methods of DB or Bucket: it would wait for
+// itself.
 func (d *DB) Update(fn func(Tx) error) error {
 	return d.group.do(fn, d.commit)
 }
 
+// commit carries out a group of writes; there is one at a time.
 func (d *DB) commit(calls []*call) error {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.bolt == nil {
-		return ErrClosed
-	}
-	err := d.bolt.Update(func(tx *bolt.Tx) error {
-		for _, c := range calls {
-			if err := d.apply(tx, c); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return of(ErrUnavailable, "write to the database %s: %w (is the disk full or failing?)", d.opt.Path, err)
-	}
-	return nil
-}
-
-// Run makes the automatic backups until ctx ends.
-func (d *DB) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
-}
-
-// Backup writes a copy of one consistent state to path, while others write.
-func (d *DB) Backup(ctx context.Context, path string) error {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.bolt == nil {
-		return ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
+	if err := d.ready(); err != nil {
 		return err
 	}
-	return d.bolt.View(func(tx *bolt.Tx) error { return tx.CopyFile(path, 0o600) })
+	var id uint64
+	err := guarded(func() error {
+		return d.bolt.Update(func(tx *bolt.Tx) error {
+			id = uint64(tx.ID())
+			for _, c := range calls {
+				if err := d.apply(tx, c); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	if err == nil {
+		// No other commit is under way, and who else writes acked holds mu.
+		d.acked = id
+		d.changes.Add(1)
+	}
+	d.mu.RUnlock()
+	if err != nil {
+		d.mend(err)
+		return of(ErrUnavailable, "write to the database %s: %w (is the disk full or failing? it is tried again with the next write)", d.opt.Path, err)
+	}
+	return nil
 }
 
-// Close ends what is under way and closes the file.
+// Backup writes a copy of one consistent state to path, while others write. It
+// is whole and on disk, or not there.
+func (d *DB) Backup(ctx context.Context, path string) error {
+	if same(path, d.opt.Path) {
+		return fmt.Errorf("back up to %s: that is the database itself; choose another name", path)
+	}
+	if err := d.ready(); err != nil {
+		return err
+	}
+	defer d.mu.RUnlock()
+	return d.backupTo(ctx, path)
+}
+
+// Close lets what is under way end, makes a last backup if something changed,
+// and closes the file. Later calls of any method return ErrClosed.
 func (d *DB) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.bolt == nil {
+	if d.closed {
 		return nil
 	}
-	err := d.bolt.Close()
-	d.bolt = nil
+	d.closed = true
+	var err error
+	if d.bolt != nil {
+		if err = d.rest(); err != nil {
+			err = fmt.Errorf("close the database: %w", err)
+		}
+		err = errors.Join(err, d.bolt.Close())
+		d.bolt = nil
+	}
+	return errors.Join(err, d.lock.release())
+}
+
+// rest readies the file for lying about: both meta pages stand for the same
+// records, so that damage to either of them loses none, and there is a backup.
+func (d *DB) rest() error {
+	changed := d.changes.Load() != d.backedUp.Load()
+	if !changed {
+		return nil
+	}
+	err := guarded(func() error {
+		return d.bolt.Update(func(*bolt.Tx) error { return nil })
+	})
+	if err != nil {
+		return err
+	}
+	_, err = d.autoBackup(context.Background())
 	return err
 }

@@ -12,6 +12,9 @@ import (
 const (
 	bucketUploads = "uploads"
 	bucketJobs    = "jobs"
+	// Records that could not be read, as they were found.
+	bucketQuarantine = "quarantine"
+	bucketMeta       = "meta" // the schema's version
 )
 
 // Tx is a transaction over all buckets. It is valid until the function that it

@@ -1,0 +1,271 @@
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/watchpost/watchpost/state/boltfile"
+)
+
+// Entry is one record as it lies in a file, for people and their tools.
+type Entry struct {
+	Bucket string `json:"bucket"`
+	ID     string `json:"id"`
+	// Record is the record's JSON; null where it cannot be read.
+	Record  json.RawMessage `json:"record"`
+	Problem string          `json:"problem,omitempty"` // why it cannot be read
+	Raw     []byte          `json:"raw,omitempty"`     // then, the bytes as they are
+}
+
+// Look is a database file at one moment, for reading. It may belong to a running
+// box: what is read then is a copy of one consistent state.
+type Look struct {
+	InUse bool
+	f     *os.File
+	size  int64
+	end   func() error
+}
+
+// OpenLook opens a database, or a backup, for reading; nothing is written to it
+// or beside it. An error is the file system's, or ErrInUse where a running box
+// writes so much that no quiet moment was found.
+func OpenLook(path string) (*Look, error) {
+	release, busy, err := shareLock(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read the database: %w", err), release())
+	}
+	l := &Look{InUse: busy, f: f, end: func() error { return errors.Join(f.Close(), release()) }}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("read the database: %s is not a file", path)
+	}
+	if err == nil {
+		l.size = info.Size()
+		if busy {
+			err = l.settle(path)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// Close lets go of the file.
+func (l *Look) Close() error { return l.end() }
+
+// shareLock keeps a box from starting while the file is read, and reports
+// whether one is running. Without a lock file there is no box.
+func shareLock(path string) (release func() error, busy bool, err error) {
+	none := func() error { return nil }
+	f, err := os.Open(path + ".lock")
+	if errors.Is(err, fs.ErrNotExist) {
+		return none, false, nil
+	}
+	if err != nil {
+		return none, false, fmt.Errorf("see whether the database is in use: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return none, true, f.Close()
+	}
+	if err != nil {
+		return none, false, errors.Join(fmt.Errorf("see whether the database is in use: %w", err), f.Close())
+	}
+	return f.Close, false, nil
+}
+
+// settle replaces the file of a running box by a copy of one state of it. A
+// commit writes only to pages that are free in the state before it, so the copy is
+// of one state if no commit ended while it was made.
+func (l *Look) settle(path string) error {
+	tmp, err := os.CreateTemp("", "watchpost-look-*")
+	if err != nil {
+		return fmt.Errorf("copy the database: %w", err)
+	}
+	end := l.end
+	l.end = func() error { return errors.Join(tmp.Close(), end()) }
+	// Nobody else needs its name.
+	if err := os.Remove(tmp.Name()); err != nil {
+		return fmt.Errorf("copy the database: %w", err)
+	}
+	for until := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		quiet, err := copyQuiet(tmp, l.f)
+		switch {
+		case err != nil:
+			return fmt.Errorf("copy the database %s: %w", path, err)
+		case quiet:
+			info, err := tmp.Stat()
+			if err != nil {
+				return err
+			}
+			l.f, l.size = tmp, info.Size()
+			return nil
+		case time.Now().After(until):
+			return of(ErrInUse, "the database %s is in use, and was never quiet for long enough to be copied; try again, stop the box, or look at a backup in %s", path, filepath.Join(filepath.Dir(path), "backups"))
+		}
+	}
+}
+
+// copyQuiet copies the state that src has and reports whether src still has it.
+// A damaged file is copied as it is.
+func copyQuiet(dst, src *os.File) (bool, error) {
+	info, err := src.Stat()
+	if err != nil {
+		return false, err
+	}
+	if err := dst.Truncate(0); err != nil {
+		return false, err
+	}
+	if _, err := dst.Seek(0, io.SeekStart); err != nil {
+		return false, err
+	}
+	before, err := boltfile.Metas(src, info.Size())
+	if err != nil {
+		_, err := io.Copy(dst, io.NewSectionReader(src, 0, info.Size()))
+		return true, err
+	}
+	if err := boltfile.CopyAt(dst, src, info.Size(), before[0]); err != nil {
+		return false, err
+	}
+	after, err := boltfile.Metas(src, info.Size())
+	return err == nil && after[0] == before[0], nil
+}
+
+// Check reads all of the file. An error wraps ErrDamaged where it is not one that
+// the box could use as it is.
+func (l *Look) Check() (Health, error) { return readHealth(l.f, l.size) }
+
+// Dump gives each record of a bucket, or of all where bucket is empty, in the
+// file's order. It gives what can be reached before it returns an error.
+func (l *Look) Dump(bucket string, each func(Entry) error) error {
+	h, err := l.Check()
+	if h.Version == 0 && err != nil {
+		return err
+	}
+	_, err = boltfile.Check(l.f, l.size, func(path []string, key, value []byte) error {
+		if len(path) != 1 || path[0] == bucketMeta || bucket != "" && path[0] != bucket {
+			return nil
+		}
+		return each(entry(h.Version, path[0], string(key), value))
+	})
+	if errors.Is(err, boltfile.ErrDamaged) {
+		return kindError{ErrDamaged, err}
+	}
+	return err
+}
+
+func entry(version int, bucket, id string, raw []byte) Entry {
+	e := Entry{Bucket: bucket, ID: id}
+	if bucket == bucketQuarantine {
+		e.Problem, e.Raw = "it could not be read, and was put aside", raw
+		return e
+	}
+	if err := checkRecord(version, bucket, id, raw); err != nil {
+		e.Problem, e.Raw = err.Error(), raw
+		return e
+	}
+	if version >= 2 {
+		raw = raw[sumSize:]
+	}
+	e.Record = raw
+	return e
+}
+
+// Copy writes the state to a new file at path, after reading all of it.
+func (l *Look) Copy(path string) (Health, error) {
+	h, err := l.Check()
+	if err != nil {
+		return h, err
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return h, fmt.Errorf("write the backup: %s is there already; choose another name", path)
+	}
+	err = writeFile(path, true, func(f *os.File) error {
+		_, err := io.Copy(f, io.NewSectionReader(l.f, 0, l.size))
+		return err
+	})
+	if err != nil {
+		return h, fmt.Errorf("write the backup: %w", err)
+	}
+	return h, nil
+}
+
+// Restoration is what Restore did.
+type Restoration struct {
+	From   string
+	Aside  string // where the file that was there is kept; empty: there was none
+	Health Health // of what is there now
+}
+
+// Restore puts a backup in the place of the database, which is kept aside. From
+// is a file, or empty: the newest automatic backup that is whole. ErrInUse: a box
+// has the database open. ErrDamaged, ErrNewer: that file cannot be used, and
+// nothing was changed.
+func Restore(o Options, from string) (Restoration, error) {
+	o = o.withDefaults()
+	r := Restoration{From: from}
+	if from == "" {
+		var err error
+		if r.From, err = newestWhole(o); err != nil {
+			return r, err
+		}
+	}
+	if same(r.From, o.Path) {
+		return r, fmt.Errorf("restore %s: that is the database itself", r.From)
+	}
+	var err error
+	if r.Health, err = healthOf(r.From); err != nil {
+		return r, fmt.Errorf("restore %s: %w", r.From, err)
+	}
+	if r.Health.Newer {
+		return r, newer(r.From, r.Health.Version)
+	}
+	if err := os.MkdirAll(filepath.Dir(o.Path), 0o755); err != nil {
+		return r, fmt.Errorf("make the database's folder: %w", err)
+	}
+	l, err := lock(o.Path, o.LockTimeout)
+	if err != nil {
+		return r, err
+	}
+	next := o.Path + ".restored" + unfinished
+	if err = copyFile(next, r.From, true); err == nil {
+		if r.Health, err = healthOf(next); err == nil {
+			r.Aside, err = replace(o.Path, next, "replaced")
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("restore the database: %w", err)
+	}
+	return r, errors.Join(err, l.release())
+}
+
+func newestWhole(o Options) (string, error) {
+	var why error
+	for _, b := range backups(o.BackupDir) {
+		h, err := healthOf(b.path)
+		if err == nil && h.Newer {
+			err = newer(b.path, h.Version)
+		}
+		if err == nil {
+			return b.path, nil
+		}
+		why = errors.Join(why, err)
+	}
+	if why != nil {
+		return "", fmt.Errorf("no backup in %s is usable: %w", o.BackupDir, why)
+	}
+	return "", fmt.Errorf("there is no backup in %s: %w", o.BackupDir, fs.ErrNotExist)
+}
