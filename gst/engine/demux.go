@@ -64,6 +64,8 @@ type demuxer struct {
 
 	// The time line: a pass over a file starts where the one before ended.
 	offset, begin, end time.Duration
+	dated              time.Duration // PTS of the last unit of a camera that had one, or was given one
+	datedAt            time.Time     // when a unit of it came that had one
 
 	shortest, longest time.Duration // of a unit
 }
@@ -326,6 +328,9 @@ func (d *demuxer) place(u *unit) {
 	d.seq++
 	u.seq = d.seq
 	u.pts, u.dts, u.duration = time.Duration(u.c.pts), time.Duration(u.c.dts), time.Duration(u.c.duration)
+	if d.in.Kind == plan.RTSP {
+		d.date(u, time.Now())
+	}
 	if u.duration != none && u.duration > 0 && u.duration < 10*time.Second {
 		if d.shortest == 0 || u.duration < d.shortest {
 			d.shortest = u.duration
@@ -356,6 +361,21 @@ func (d *demuxer) place(u *unit) {
 	}
 	if u.dts != none {
 		u.dts += d.offset
+	}
+}
+
+// date gives a camera's unit a time if it has none. When a network stood still
+// for longer than packets may wait, the jitter buffer puts several pictures of what
+// comes then at one time, which the parser leaves to the first of them: the others
+// follow it as closely as times can, so that they are in front of what has a time
+// again. A camera that sends no times at all gets none here.
+func (d *demuxer) date(u *unit, now time.Time) {
+	switch {
+	case u.pts != none:
+		d.dated, d.datedAt = u.pts, now
+	case !d.datedAt.IsZero() && now.Sub(d.datedAt) < d.quiet():
+		d.dated++
+		u.pts = d.dated
 	}
 }
 

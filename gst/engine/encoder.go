@@ -20,6 +20,9 @@ type Unit struct {
 	PTS      time.Duration
 	Captured int64
 	Keyframe bool
+	// Gap: units before it are missing, or part of itself. Nothing whole can be
+	// made of it and of those after it, up to a keyframe.
+	Gap bool
 	// Encode is how long the encoder worked on it, waiting not counted.
 	Encode time.Duration
 	// Data is Go memory and the receiver's: an H.264 access unit in Annex B,

@@ -8,6 +8,7 @@ import "C"
 
 import (
 	"encoding/hex"
+	"errors"
 	"strings"
 	"unsafe"
 
@@ -22,6 +23,7 @@ type passer struct {
 	caps    *C.GstCaps // the stream was told of these; a reference is held
 	seq     uint64     // units up to here were handed out
 	refused bool
+	gap     bool // a unit since the one handed out last was damaged
 }
 
 func (p *passer) close() {
@@ -36,6 +38,7 @@ func (p *passer) pass(h *Handlers, u *unit) {
 	if h.Unit == nil || p.refused || u.seq <= p.seq {
 		return
 	}
+	p.gap = p.gap || u.torn || p.seq > 0 && u.seq != p.seq+1
 	p.seq = u.seq
 	problem := p.configure(u)
 	if problem == "" && u.pts == none {
@@ -50,7 +53,10 @@ func (p *passer) pass(h *Handlers, u *unit) {
 		}
 		var err error
 		if out, err = p.stream.Unit(data); err != nil {
-			return // damaged: the decoder complains of it, or conceals it
+			// The decoder complains of it, or conceals it. Parameter sets that come
+			// by themselves are no loss.
+			p.gap = p.gap || !errors.Is(err, h264.ErrNoPicture)
+			return
 		}
 		problem = p.stream.Problem()
 	}
@@ -61,7 +67,10 @@ func (p *passer) pass(h *Handlers, u *unit) {
 		}
 		return
 	}
-	h.Unit(Unit{PTS: u.pts, Captured: u.captured, Keyframe: out.Keyframe, Data: out.Data})
+	// A torn keyframe may be the whole one after a loss, or the one that lacks a
+	// part: it is not told which.
+	h.Unit(Unit{PTS: u.pts, Captured: u.captured, Keyframe: out.Keyframe && !u.torn, Gap: p.gap, Data: out.Data})
+	p.gap = false
 }
 
 // configure tells the stream its form when that is new; problem is why the

@@ -33,6 +33,8 @@ type rtspCam struct {
 	noTCP, noUDP   bool   // refuse to set up that transport
 	deafUDP        bool   // what is sent over UDP gets lost
 	missing        bool   // 404
+	// lost tells which of a unit's packets get lost on the way; nil: none.
+	lost func(unit, packet, packets int) bool
 
 	mu       sync.Mutex
 	units    [][]byte
@@ -150,7 +152,10 @@ func (c *rtspCam) send(video, audio *description.Media, pack func([]byte) ([]*rt
 		if err != nil {
 			continue
 		}
-		for _, p := range packets {
+		for n, p := range packets {
+			if c.lost != nil && c.lost(i, n, len(packets)) {
+				continue
+			}
 			p.Timestamp = uint32(time.Since(begun) * 90000 / time.Second)
 			_ = c.stream.WritePacketRTP(video, p)
 		}

@@ -50,6 +50,7 @@ int wp_pull_unit(void *sink, guint64 timeout_ns, wp_unit *out) {
   out->duration = GST_BUFFER_DURATION_IS_VALID(buf) ? (gint64)GST_BUFFER_DURATION(buf) : WP_NONE;
   out->size = gst_buffer_get_size(buf);
   out->keyframe = !GST_BUFFER_FLAG_IS_SET(buf, GST_BUFFER_FLAG_DELTA_UNIT);
+  out->discont = GST_BUFFER_FLAG_IS_SET(buf, GST_BUFFER_FLAG_DISCONT);
   if (seg && seg->format == GST_FORMAT_TIME && GST_BUFFER_PTS_IS_VALID(buf)) {
     GstClockTime pts = GST_BUFFER_PTS(buf);
     GstClockTime end = pts + (GST_BUFFER_DURATION_IS_VALID(buf) ? GST_BUFFER_DURATION(buf) : 1);

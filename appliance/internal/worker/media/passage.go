@@ -64,7 +64,10 @@ func (w *worker) newPassage(line timeline) *passage {
 
 // unit sends one on.
 func (p *passage) unit(u engine.Unit) {
-	run, ok := p.admit(u)
+	run, ok, missed := p.admit(u)
+	if missed {
+		p.ledger.pictureLate()
+	}
 	if !ok {
 		return
 	}
@@ -76,8 +79,9 @@ func (p *passage) unit(u engine.Unit) {
 	p.ledger.pictureSent()
 }
 
-// admit notes a unit's time and tells whether viewers can use it.
-func (p *passage) admit(u engine.Unit) (run time.Duration, ok bool) {
+// admit notes a unit's time and tells whether viewers can use it; missed: they
+// could, had they those before it.
+func (p *passage) admit(u engine.Unit) (run time.Duration, ok, missed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.n > 0 {
@@ -89,23 +93,25 @@ func (p *passage) admit(u engine.Unit) (run time.Duration, ok bool) {
 	p.times[p.n%passedUnits] = struct{ source, run time.Duration }{u.PTS, run}
 	p.n++
 	if p.refused {
-		return 0, false
+		return 0, false, false
 	}
 	if !p.begun {
 		p.begun, p.key = true, run
 		p.out.own.Store(true)
 		p.report(link.BoxesClient, "")
 	}
-	if p.out.interrupted.Swap(false) {
-		p.waiting = true // viewers' decoders have the slate's pictures
+	// A viewer would show, and keep, whatever its decoder makes of a hole. And
+	// after a slate its decoder has the slate's pictures.
+	if p.out.interrupted.Swap(false) || u.Gap {
+		p.waiting = true
 	}
 	if u.Keyframe {
 		p.waiting, p.key = false, run
 	} else if run-p.key > longestGroup {
 		p.refuse("its keyframes are more than a minute apart")
-		return 0, false
+		return 0, false, false
 	}
-	return run, !p.waiting
+	return run, !p.waiting, p.waiting
 }
 
 // noUnits takes note that the source's pictures cannot be handed on.

@@ -151,6 +151,27 @@ func TestPassageRefuses(t *testing.T) {
 	}
 }
 
+// Viewers get nothing after a gap up to the next keyframe, but for a keyframe that
+// is whole itself; the times of what is left out are kept for its boxes.
+func TestPassageGap(t *testing.T) {
+	p, _ := passageOf()
+	var sent []byte
+	p.send = func(u link.AccessUnit) error { sent = append(sent, u.Data...); return nil }
+	const key, gap = 1, 2
+	for i, what := range []int{key, 0, 0, gap, 0, key, 0, key | gap, 0, gap, gap, key} {
+		p.unit(engine.Unit{PTS: time.Duration(i) * time.Millisecond, Keyframe: what&key != 0, Gap: what&gap != 0, Data: []byte{byte(i)}})
+	}
+	if want := []byte{0, 1, 2, 5, 6, 7, 8, 11}; !slices.Equal(sent, want) {
+		t.Errorf("units %v went out, want %v", sent, want)
+	}
+	if l := p.ledger.snapshot(); l.PicturesSent != 8 || l.PicturesLate != 4 {
+		t.Errorf("%+v", l)
+	}
+	if p.n != 12 {
+		t.Errorf("%d times were noted", p.n)
+	}
+}
+
 // A frame has the time of the unit that it was, also when it is decoded again.
 func TestPassageTimes(t *testing.T) {
 	p, _ := passageOf()
