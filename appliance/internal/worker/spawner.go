@@ -43,6 +43,10 @@ type Config struct {
 	// MemoryLimit is the most bytes of private writable memory that a worker
 	// may map (RLIMIT_DATA); 0: none.
 	MemoryLimit uint64
+	// FileLimit is the most bytes of any file that a worker may write
+	// (RLIMIT_FSIZE); 0: none. Beyond it a confined worker's write fails with EFBIG,
+	// which it reports; any other worker dies of SIGXFSZ.
+	FileLimit uint64
 }
 
 func (c Config) withDefaults() Config {
@@ -148,7 +152,7 @@ func (s *Spawner) Start(ctx context.Context, start link.Start, handle func(link.
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start media worker: %w", err), conn.Close(), childEnd.Close())
 	}
-	cmd := s.command(childEnd, errWrite)
+	cmd := s.command(childEnd, errWrite, start.Confine)
 	w := newWorker(s, cmd, conn, handle)
 	began := time.Now()
 	err = s.launch(ctx, w)
@@ -159,15 +163,21 @@ func (s *Spawner) Start(ctx context.Context, start link.Start, handle func(link.
 		errRead.Close()
 		return nil, fmt.Errorf("start media worker: %w", err)
 	}
-	if s.cfg.MemoryLimit > 0 {
-		// The worker does nothing before its Start, so this is in time.
-		lim := unix.Rlimit{Cur: s.cfg.MemoryLimit, Max: s.cfg.MemoryLimit}
-		if err := unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_DATA, &lim, nil); err != nil {
-			s.log.Warn("media worker runs without a memory limit", "err", err)
-		}
-	}
+	// The worker does nothing before its Start, so this is in time.
+	s.limit(cmd.Process.Pid, unix.RLIMIT_DATA, s.cfg.MemoryLimit, "memory")
+	s.limit(cmd.Process.Pid, unix.RLIMIT_FSIZE, s.cfg.FileLimit, "file size")
 	w.run(began, start, newTail(errRead, redact, s.log.With("camera", start.Camera, "worker", cmd.Process.Pid)))
 	return w, nil
+}
+
+// limit sets one of a worker's resource limits, which it cannot raise again.
+func (s *Spawner) limit(pid, resource int, most uint64, what string) {
+	if most == 0 {
+		return
+	}
+	if err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: most, Max: most}, nil); err != nil {
+		s.log.Warn("media worker runs without a limit", "of", what, "err", err)
+	}
 }
 
 // launch has the spawning thread start w's process and registers w.
@@ -212,7 +222,7 @@ func self() string {
 	return path
 }
 
-func (s *Spawner) command(childEnd, stderr *os.File) *exec.Cmd {
+func (s *Spawner) command(childEnd, stderr *os.File, confine bool) *exec.Cmd {
 	program := s.cfg.Executable
 	if program == "" {
 		program = self()
@@ -221,6 +231,9 @@ func (s *Spawner) command(childEnd, stderr *os.File) *exec.Cmd {
 	for _, kv := range os.Environ() {
 		// A worker must not speak to systemd in the service's name.
 		if strings.HasPrefix(kv, "NOTIFY_SOCKET=") || strings.HasPrefix(kv, "WATCHDOG_") || strings.HasPrefix(kv, "LISTEN_") {
+			continue
+		}
+		if confine && !harmless(kv) {
 			continue
 		}
 		cmd.Env = append(cmd.Env, kv)
@@ -235,6 +248,21 @@ func (s *Spawner) command(childEnd, stderr *os.File) *exec.Cmd {
 		Pdeathsig: syscall.SIGKILL,
 	}
 	return cmd
+}
+
+// harmless tells whether a variable of this process's environment is for whoever
+// plays media. A worker that handles a stranger's file gets no other: what a service
+// is told this way may be secret, and the results go to the stranger.
+func harmless(kv string) bool {
+	for _, prefix := range []string{
+		"PATH=", "HOME=", "LANG=", "LC_", "TZ=", "LD_", "GODEBUG=", "GOGC=", "GOMAXPROCS=", "GOMEMLIMIT=", "GOTRACEBACK=", "GOCOVERDIR=", "G_", "GST_", "ORC_", "OMP_", "MALLOC_",
+		"LIBVA_", "MESA_", "CUDA_", "NVIDIA_", "WATCHPOST_",
+	} {
+		if strings.HasPrefix(kv, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Spawner) forget(w *Worker) {

@@ -79,6 +79,9 @@ func stub(mode string) int {
 	case "closes":
 		conn.Close()
 		time.Sleep(time.Hour)
+	case "env":
+		conn.Send(link.KindStatus, link.Status{State: link.Playing, Reason: strings.Join(os.Environ(), "\n")})
+		return 0
 	case "grandchild":
 		c := exec.Command("sleep", "3600")
 		c.Stderr = os.Stderr // keeps the pipe open

@@ -336,8 +336,29 @@ func TestWorkerDiesWithItsParent(t *testing.T) {
 	}
 }
 
-func TestNicenessAndMemoryLimit(t *testing.T) {
-	r := newRig(t, "obedient", Config{Nice: 3, MemoryLimit: 1 << 30})
+// What this process is told by its environment is not a stranger's file's business.
+func TestConfinedWorkerGetsNoSecrets(t *testing.T) {
+	t.Setenv("API_TOKEN", "secret")
+	t.Setenv("GST_DEBUG_NO_COLOR", "1")
+	for _, confine := range []bool{false, true} {
+		r := newRig(t, "env", Config{})
+		w, err := r.Start(t.Context(), link.Start{Mode: "file", Confine: confine}, r.handle, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		env := r.await(t, "status", isKind(link.KindStatus)).Value.(link.Status).Reason
+		wait(t, w, 5*time.Second)
+		if strings.Contains(env, "API_TOKEN") == confine {
+			t.Errorf("confined %v: its environment is\n%s", confine, env)
+		}
+		if !strings.Contains(env, "GST_DEBUG_NO_COLOR=1") || !strings.Contains(env, "PATH=") {
+			t.Errorf("confined %v: it lacks what it needs:\n%s", confine, env)
+		}
+	}
+}
+
+func TestNicenessAndLimits(t *testing.T) {
+	r := newRig(t, "obedient", Config{Nice: 3, MemoryLimit: 1 << 30, FileLimit: 1 << 20})
 	w := r.start(t)
 	r.await(t, "beat", isKind(link.KindBeat))
 	own, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0)
@@ -350,8 +371,8 @@ func TestNicenessAndMemoryLimit(t *testing.T) {
 		}
 	}
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", w.PID()))
-	if err != nil || !strings.Contains(string(b), "Max data size             1073741824") {
-		t.Errorf("no memory limit in\n%s (%v)", b, err)
+	if err != nil || !strings.Contains(string(b), "Max data size             1073741824") || !strings.Contains(string(b), "Max file size             1048576") {
+		t.Errorf("no memory or file limit in\n%s (%v)", b, err)
 	}
 }
 

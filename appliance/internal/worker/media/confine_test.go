@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 	"github.com/watchpost/watchpost/appliance/internal/worker/sandbox"
 )
@@ -49,8 +51,8 @@ type end struct {
 }
 
 // process runs a worker's process to its end; seen is called with its id when it
-// says that it is confined.
-func process(t *testing.T, start link.Start, seen func(pid int)) end {
+// says that it is confined, and began before it is told what to do.
+func process(t *testing.T, start link.Start, seen func(pid int), began ...func(pid int)) end {
 	t.Helper()
 	conn, file, err := link.Pair()
 	if err != nil {
@@ -68,6 +70,9 @@ func process(t *testing.T, start link.Start, seen func(pid int)) end {
 		t.Fatal(err)
 	}
 	defer time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() }).Stop()
+	for _, do := range began {
+		do(cmd.Process.Pid)
+	}
 	start.Camera = "test"
 	if err := conn.Send(link.KindStart, start); err != nil {
 		t.Fatal(err)
@@ -227,6 +232,23 @@ func confinedThreads(t *testing.T, pid int) int {
 		}
 	}
 	return count
+}
+
+// Results that grow beyond what a worker may write are a fault like a full disk, and
+// not its death by a signal.
+func TestConfinedWorkerMeetsItsLimit(t *testing.T) {
+	start := fileStart(t, "video/face_h264.mp4")
+	start.Confine = true
+	e := process(t, start, nil, func(pid int) {
+		most := unix.Rlimit{Cur: 40 << 10, Max: 40 << 10}
+		if err := unix.Prlimit(pid, unix.RLIMIT_FSIZE, &most, nil); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if e.done != nil || e.fault == nil || e.fault.Kind != link.FaultOutput {
+		t.Fatalf("done %v, fault %+v\n%s", e.done, e.fault, e.stderr)
+	}
+	t.Log(e.fault.Message)
 }
 
 // A confined worker says what is wrong as a free one does.
