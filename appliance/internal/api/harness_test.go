@@ -115,6 +115,7 @@ func testDeps(c *cameras, l *logs) Deps {
 				Encoders:     []Element{},
 				Accelerators: []Accelerator{{Name: "CPU", Proven: true}},
 				Cameras:      []CaptureDevice{},
+				Sandbox:      Sandbox{LandlockABI: 1, Seccomp: true, Missing: []string{"Landlock for TCP"}},
 			}, nil
 		},
 		Models: func(context.Context) ([]Model, error) { return nil, nil },

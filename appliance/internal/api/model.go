@@ -117,6 +117,14 @@ type Hardware struct {
 	Encoders     []Element       `json:"encoders" nullable:"false"`
 	Accelerators []Accelerator   `json:"accelerators" nullable:"false" doc:"Execution providers of the model runtime"`
 	Cameras      []CaptureDevice `json:"cameras" nullable:"false" doc:"Cameras attached to this box"`
+	Sandbox      Sandbox         `json:"sandbox" doc:"How far this kernel lets workers that handle pushed files be locked in"`
+}
+
+// Sandbox is what the kernel has to lock a process in with.
+type Sandbox struct {
+	LandlockABI int      `json:"landlock_abi" doc:"The kernel's; 0: it has no Landlock" example:"7"`
+	Seccomp     bool     `json:"seccomp" doc:"The kernel filters system calls"`
+	Missing     []string `json:"missing" nullable:"false" doc:"What this kernel lacks, and what guards it or what a worker could then do, one line each"`
 }
 
 // Element is one candidate for decoding or encoding.

@@ -21,7 +21,8 @@ func (d Detections) whole() Detections {
 }
 
 func (h Hardware) whole() Hardware {
-	return Hardware{list(h.Decoders), list(h.Encoders), list(h.Accelerators), list(h.Cameras)}
+	h.Sandbox.Missing = list(h.Sandbox.Missing)
+	return Hardware{list(h.Decoders), list(h.Encoders), list(h.Accelerators), list(h.Cameras), h.Sandbox}
 }
 
 func (m Model) whole() Model {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/watchpost/watchpost/appliance/internal/api"
 	"github.com/watchpost/watchpost/appliance/internal/worker/media"
+	"github.com/watchpost/watchpost/appliance/internal/worker/sandbox"
 	"github.com/watchpost/watchpost/gst/engine"
 	"github.com/watchpost/watchpost/hw"
 	"github.com/watchpost/watchpost/hw/accel"
@@ -84,6 +85,9 @@ func (h *hardware) say() {
 		}
 	}
 	h.log.Info("hardware chosen", "elements", strings.Join(chosen, ", "))
+	if missing := sandbox.Survey().Missing; len(missing) > 0 {
+		h.log.Warn("pushed files are handled with less protection than there could be", "missing", strings.Join(missing, "; "))
+	}
 }
 
 // view is the report as the API tells it.
@@ -108,6 +112,9 @@ func (h *hardware) view(context.Context) (api.Hardware, error) {
 		}
 		v.Cameras = append(v.Cameras, d)
 	}
+	// Asked anew: it takes microseconds, and a survey's cache would outlive the kernel.
+	s := sandbox.Survey()
+	v.Sandbox = api.Sandbox{LandlockABI: s.LandlockABI, Seccomp: s.Seccomp, Missing: s.Missing}
 	return v, nil
 }
 
