@@ -17,7 +17,7 @@ import (
 
 	"github.com/watchpost/watchpost/appliance/internal/worker"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
-	"github.com/watchpost/watchpost/appliance/internal/worker/media"
+	"github.com/watchpost/watchpost/appliance/internal/worker/results"
 )
 
 // AnalyzeOptions are what Program.Analyze is asked for.
@@ -62,7 +62,7 @@ func (p Program) Analyze(ctx context.Context, o AnalyzeOptions) error {
 	done, err := p.analyzeInWorker(ctx, data, start, newProgress(os.Stderr, o.Quiet))
 	if err != nil {
 		// A worker that was killed could not clear up after itself.
-		return cleared(err, media.Discard(out))
+		return cleared(err, results.Discard(out))
 	}
 	if !o.Quiet {
 		l := done.Ledger
@@ -97,7 +97,7 @@ func analyzePaths(o AnalyzeOptions) (file, out string, err error) {
 	if out, err = filepath.Abs(o.Out); err != nil {
 		return "", "", err
 	}
-	for _, name := range media.Names() {
+	for _, name := range results.Names() {
 		if old, err := os.Stat(filepath.Join(out, name)); err == nil && os.SameFile(info, old) {
 			return "", "", of(ErrUsage, "the results would replace %s itself: choose another folder with --out", o.File)
 		}

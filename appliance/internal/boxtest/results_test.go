@@ -47,9 +47,9 @@ func results(t *testing.T, dir string, video bool) summary {
 	if err := json.Unmarshal(text, &s); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"detections.jsonl", "summary.json"}
-	if video {
-		want = []string{"annotated.mp4", "detections.jsonl", "summary.json"}
+	want := []string{"annotated.mp4", "boxes.vtt", "coco.json", "detections.jsonl", "summary.json", "tracks.mot.txt"}
+	if !video {
+		want = want[1:]
 	}
 	var names []string
 	list, err := os.ReadDir(dir)

@@ -71,6 +71,14 @@ func (a *analysis) frame(f *engine.Frame, pts time.Duration) (fate, error) {
 	return inferred, nil
 }
 
+// replay looks at a frame that frame analysed in an earlier run: what it was found
+// to hold is known, but the background of motion has to be learnt again.
+func (a *analysis) replay(f *engine.Frame, pts time.Duration) {
+	if a.motion != nil {
+		a.motion.Update(f.Planes[0], f.Stride[0], f.Width, f.Height, pts)
+	}
+}
+
 func (a *analysis) detect(f *engine.Frame) ([]vision.Detection, error) {
 	w, h := a.detector.InputSize(f.Width, f.Height)
 	small, err := a.scaler.Scale(f, w, h)

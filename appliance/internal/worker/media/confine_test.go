@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
+	"github.com/watchpost/watchpost/appliance/internal/worker/results"
 	"github.com/watchpost/watchpost/appliance/internal/worker/sandbox"
 )
 
@@ -134,7 +135,7 @@ func TestConfinedWorkerWorksAsAFreeOne(t *testing.T) {
 					t.Errorf("it reports %+v", e.confined)
 				}
 				lines[i], sums[i] = output(t, start.OutDir)
-				drawn[i] = pictures(t, filepath.Join(start.OutDir, annotatedName))
+				drawn[i] = pictures(t, filepath.Join(start.OutDir, results.AnnotatedName))
 			}
 			if !bytes.Equal(lines[0], lines[1]) || len(lines[0]) == 0 {
 				t.Errorf("it finds\n%.300s\nand free\n%.300s", lines[1], lines[0])
@@ -152,11 +153,11 @@ func TestConfinedWorkerWorksAsAFreeOne(t *testing.T) {
 // output is what a run found, and its summary without the time that it took.
 func output(t *testing.T, dir string) ([]byte, map[string]any) {
 	t.Helper()
-	lines, err := os.ReadFile(filepath.Join(dir, detectionsName))
+	lines, err := os.ReadFile(filepath.Join(dir, results.DetectionsName))
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(filepath.Join(dir, summaryName))
+	text, err := os.ReadFile(filepath.Join(dir, results.SummaryName))
 	if err != nil {
 		t.Fatal(err)
 	}

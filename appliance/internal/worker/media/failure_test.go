@@ -102,7 +102,7 @@ func TestFailingModel(t *testing.T) {
 				read: drawn(c.frames), ledger: &ledger{}, limiter: &limiter{}, rate: &rateMeter{},
 				analysis: &analysis{detector: &brittle{good: c.good}, scaler: engine.NewScaler(), tracker: tracker},
 				analyse:  newQueue(fileDepth, false), log: slog.New(slog.DiscardHandler),
-				onInfo:     func(engine.Info) {},
+				onInfo:     func(engine.Info) error { return nil },
 				onAnalysed: func(*job, int, int, []vision.Track) error { lines++; return nil },
 			}
 			defer r.analysis.close()
@@ -152,13 +152,12 @@ func TestVerdict(t *testing.T) {
 				w.ledger.decoded()
 				w.ledger.settle(f)
 			}
-			res := &results{}
-			err := w.verdict(c.err, res)
+			err := w.verdict(c.err)
 			if (err == nil) != (c.want == "") || err != nil && faultOf(err).Kind != c.want {
 				t.Errorf("%v, want %q", err, c.want)
 			}
-			if warned := len(res.listWarnings()) > 0; warned != c.warns {
-				t.Errorf("warnings: %v", res.listWarnings())
+			if warned := len(w.warnings.list()) > 0; warned != c.warns {
+				t.Errorf("warnings: %v", w.warnings.list())
 			}
 		})
 	}

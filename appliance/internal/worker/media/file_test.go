@@ -1,11 +1,9 @@
 package media
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"os"
@@ -15,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/watchpost/watchpost/appliance/internal/vision"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
+	"github.com/watchpost/watchpost/appliance/internal/worker/results"
 	"github.com/watchpost/watchpost/gst/engine"
 	"github.com/watchpost/watchpost/gst/plan"
 	"github.com/watchpost/watchpost/hw/accel"
@@ -28,6 +26,9 @@ func fileStart(t *testing.T, name string) link.Start {
 	t.Helper()
 	return link.Start{Mode: "file", Source: link.Source{URL: acceltest.Media(t, name)}, OutDir: filepath.Join(t.TempDir(), "out"), Threads: 1}
 }
+
+// whole is what a complete folder holds.
+var whole = slices.Sorted(slices.Values(results.Names()))
 
 // yolox is the model of the test media; the test is skipped without it.
 func yolox(t *testing.T) string {
@@ -46,41 +47,33 @@ func needRuntime(t *testing.T) {
 }
 
 // analyse runs a start to its good end and returns what it left.
-func analyse(t *testing.T, start link.Start) (summary, []frameRecord) {
+func analyse(t *testing.T, start link.Start) (results.Summary, []results.Line) {
 	t.Helper()
 	s := begin(t, start)
 	if err := s.wait(time.Minute); err != nil || s.done == nil {
 		t.Fatalf("%s: %v, done %v", start.Source.URL, err, s.done)
 	}
 	balanced(t, s.done.Ledger)
-	var sum summary
-	text, err := os.ReadFile(filepath.Join(start.OutDir, summaryName))
+	sum, err := results.ReadSummary(start.OutDir)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(text, &sum); err != nil {
 		t.Fatal(err)
 	}
 	if sum.Ledger.Ledger != s.done.Ledger || !sum.Ledger.Balanced {
 		t.Errorf("the summary's ledger is %+v, that of the worker %+v", sum.Ledger, s.done.Ledger)
 	}
-	return sum, records(t, filepath.Join(start.OutDir, detectionsName))
+	return sum, records(t, filepath.Join(start.OutDir, results.DetectionsName))
 }
 
-func records(t *testing.T, path string) []frameRecord {
+func records(t *testing.T, path string) []results.Line {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	var all []frameRecord
-	for in := bufio.NewScanner(f); in.Scan(); {
-		var r frameRecord
-		if err := json.Unmarshal(in.Bytes(), &r); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, r)
+	var all []results.Line
+	if err := results.Read(f, func(l results.Line) error { all = append(all, l); return nil }); err != nil {
+		t.Fatal(err)
 	}
 	return all
 }
@@ -137,7 +130,7 @@ func TestFilesAreCompleteAndExact(t *testing.T) {
 					t.Fatalf("line %d is of frame %d", i+1, r.Frame)
 				}
 			}
-			if drawn := pictures(t, filepath.Join(start.OutDir, annotatedName)); uint64(len(drawn)) != want {
+			if drawn := pictures(t, filepath.Join(start.OutDir, results.AnnotatedName)); uint64(len(drawn)) != want {
 				t.Errorf("annotated.mp4 has %d frames, the source %d", len(drawn), want)
 			}
 			raw, err := os.ReadFile(start.Source.URL)
@@ -147,7 +140,7 @@ func TestFilesAreCompleteAndExact(t *testing.T) {
 			if h := sha256.Sum256(raw); sum.Source.SHA256 != hex.EncodeToString(h[:]) || sum.Source.Bytes != int64(len(raw)) {
 				t.Errorf("the source is known as %+v", sum.Source)
 			}
-			if got, want := names(t, start.OutDir), []string{annotatedName, detectionsName, summaryName}; !slices.Equal(got, want) {
+			if got, want := names(t, start.OutDir), whole; !slices.Equal(got, want) {
 				t.Errorf("the folder holds %v, want %v", got, want)
 			}
 		})
@@ -174,12 +167,12 @@ func TestSameFileSameResults(t *testing.T) {
 		if sum.Model == nil || sum.Model.SHA256 != hex.EncodeToString(h[:]) || sum.Model.Name != sum.Analyser || sum.Settings.Threshold <= 0 {
 			t.Errorf("analysed with %+v, settings %+v", sum.Model, sum.Settings)
 		}
-		text, err := os.ReadFile(filepath.Join(start.OutDir, detectionsName))
+		text, err := os.ReadFile(filepath.Join(start.OutDir, results.DetectionsName))
 		if err != nil {
 			t.Fatal(err)
 		}
 		lines = append(lines, text)
-		drawn = append(drawn, pictures(t, filepath.Join(start.OutDir, annotatedName)))
+		drawn = append(drawn, pictures(t, filepath.Join(start.OutDir, results.AnnotatedName)))
 	}
 	if !bytes.Equal(lines[0], lines[1]) {
 		t.Error("two analyses of one file tell of different objects")
@@ -189,8 +182,9 @@ func TestSameFileSameResults(t *testing.T) {
 	}
 }
 
-// An analysis that is stopped half-way leaves nothing and is not called done.
-func TestStoppedFileLeavesNothing(t *testing.T) {
+// An analysis that is stopped half-way is not called done, and leaves what it can
+// go on from.
+func TestStoppedFileIsNotDone(t *testing.T) {
 	for _, how := range []string{"stop", "signal", "parent gone"} {
 		t.Run(how, func(t *testing.T) {
 			start := fileStart(t, "video/one-by-one-person-detection.mp4")
@@ -213,8 +207,12 @@ func TestStoppedFileLeavesNothing(t *testing.T) {
 			if s.done != nil || s.fault != nil {
 				t.Errorf("done %v, fault %v", s.done, s.fault)
 			}
-			if left := names(t, start.OutDir); len(left) > 0 {
-				t.Errorf("it left %v", left)
+			left := names(t, start.OutDir)
+			if want := []string{results.AnnotatedName + results.PartSuffix, results.CheckpointName, results.DetectionsName + results.PartSuffix}; !slices.Equal(left, want) {
+				t.Errorf("it left %v, want %v", left, want)
+			}
+			if err := results.Discard(start.OutDir); err != nil || len(names(t, start.OutDir)) > 0 {
+				t.Errorf("what is left cannot be discarded: %v, %v", err, names(t, start.OutDir))
 			}
 		})
 	}
@@ -228,11 +226,15 @@ func TestUnwritableResults(t *testing.T) {
 		name, file string
 		block      func(dir string) error
 	}{
-		{"picture", long, func(dir string) error { return os.MkdirAll(filepath.Join(dir, annotatedName+partSuffix), 0o755) }},
-		{"detections", long, func(dir string) error { return os.MkdirAll(filepath.Join(dir, detectionsName+partSuffix), 0o755) }},
+		{"picture", long, func(dir string) error {
+			return os.MkdirAll(filepath.Join(dir, results.AnnotatedName+results.PartSuffix), 0o755)
+		}},
+		{"detections", long, func(dir string) error {
+			return os.MkdirAll(filepath.Join(dir, results.DetectionsName+results.PartSuffix), 0o755)
+		}},
 		{"folder", long, func(dir string) error { return os.WriteFile(dir, nil, 0o600) }},
 		{"last step", "video/h265_video.mp4", func(dir string) error {
-			return os.MkdirAll(filepath.Join(dir, annotatedName, "full"), 0o755)
+			return os.MkdirAll(filepath.Join(dir, results.AnnotatedName, "full"), 0o755)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -254,7 +256,7 @@ func TestUnwritableResults(t *testing.T) {
 				return
 			}
 			for _, n := range names(t, start.OutDir) {
-				if n == summaryName || strings.HasSuffix(n, partSuffix) && c.name != "detections" {
+				if n == results.SummaryName {
 					t.Errorf("it left %s", n)
 				}
 			}
@@ -268,60 +270,19 @@ func TestOlderVideoDoesNotStay(t *testing.T) {
 	analyse(t, start)
 	start.NoVideo = true
 	analyse(t, start)
-	if got, want := names(t, start.OutDir), []string{detectionsName, summaryName}; !slices.Equal(got, want) {
+	if got, want := names(t, start.OutDir), slices.DeleteFunc(slices.Clone(whole), func(n string) bool { return n == results.AnnotatedName }); !slices.Equal(got, want) {
 		t.Errorf("the folder holds %v, want %v", got, want)
 	}
 }
 
-// A stage that is ahead must not lend its tracks to a picture that it has passed:
-// a frame in which nothing was found is drawn without boxes.
-func TestFilePictureHasItsOwnTracks(t *testing.T) {
-	asked := 0
-	p := &pictureStage{
-		patient: true, rate: &rateMeter{}, out: &renditions{},
-		tracks: func(time.Duration) []vision.Track { asked++; return nil },
-	}
-	for _, tracked := range []bool{true, false} {
-		f, err := engine.NewFrame(plan.I420, 64, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		j := &job{frame: f, tracked: tracked, analysed: make(chan struct{})}
-		close(j.analysed)
-		p.artist = artist(t)
-		if err := p.show(t.Context(), j); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if asked != 1 {
-		t.Errorf("the tracker was asked %d times, want once, for the frame that was not analysed", asked)
-	}
-}
-
 func TestWarningsAreBounded(t *testing.T) {
-	res := &results{}
+	var w warnings
 	for i := range 1000 {
-		res.warn(fmt.Sprintf("block %d is damaged", i))
-		res.warn(fmt.Sprintf("block %d is damaged", i))
+		w.add(fmt.Sprintf("block %d is damaged", i))
+		w.add(fmt.Sprintf("block %d is damaged", i))
 	}
-	got := res.listWarnings()
+	got := w.list()
 	if len(got) != maxWarnings+1 || !strings.HasPrefix(got[maxWarnings], "1950 more") {
 		t.Errorf("%d warnings, the last %q", len(got), got[len(got)-1])
-	}
-}
-
-// What a killed analysis leaves is removed, and nothing else.
-func TestDiscard(t *testing.T) {
-	dir := t.TempDir()
-	for _, n := range []string{"annotated.mp4.part", "annotated.mp4.part.faststart", "detections.jsonl.part", "summary.json.part", "annotated.mp4", "notes.part", "film.mp4"} {
-		if err := os.WriteFile(filepath.Join(dir, n), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := Discard(dir); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := names(t, dir), []string{"annotated.mp4", "film.mp4", "notes.part"}; !slices.Equal(got, want) {
-		t.Errorf("what is left: %v, want %v", got, want)
 	}
 }

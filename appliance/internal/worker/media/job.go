@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/watchpost/watchpost/appliance/internal/vision"
+	"github.com/watchpost/watchpost/appliance/internal/worker/results"
 	"github.com/watchpost/watchpost/gst/engine"
 	"github.com/watchpost/watchpost/gst/plan"
 )
@@ -17,12 +18,18 @@ type job struct {
 	pts      time.Duration // in this run's time
 	captured int64         // CLOCK_MONOTONIC, ns
 	entered  int64         // when it came from the decoder, on the same clock
+	fps      float64       // what the source declared by then, or a usual rate
+	replayed bool          // an earlier run had it: it only brings the state back (files)
+	ends     bool          // it is the last of its segment (files)
 	pass     fate          // not inferred: the analysis only passes the frame on (files)
 	analysed chan struct{} // closed once the analysis is through with the frame
 	// tracks are those at this frame, if tracked: if it went through the analysis.
 	// Both are set before analysed is closed.
 	tracks  []vision.Track
 	tracked bool
+	// state is that of the analysis after this frame, if it ends a segment and the
+	// analysis had it. Set before analysed is closed.
+	state *results.Checkpoint
 }
 
 func (j *job) isAnalysed() bool {

@@ -38,20 +38,32 @@ func (g *ledger) settle(f fate) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.l.Pending--
+	count(&g.l, f)
+}
+
+// count enters how a frame ended.
+func count(l *link.Ledger, f fate) {
 	switch f {
 	case inferred:
-		g.l.Inferred++
+		l.Inferred++
 	case skippedMotion:
-		g.l.SkippedMotion++
+		l.SkippedMotion++
 	case skippedRate:
-		g.l.SkippedRate++
+		l.SkippedRate++
 	case skippedHeat:
-		g.l.SkippedHeat++
+		l.SkippedHeat++
 	case dropped:
-		g.l.Dropped++
+		l.Dropped++
 	case failed:
-		g.l.Failed++
+		l.Failed++
 	}
+}
+
+// restore goes on from where an earlier run was.
+func (g *ledger) restore(l link.Ledger) {
+	g.mu.Lock()
+	g.l = l
+	g.mu.Unlock()
 }
 
 func (g *ledger) pictureSent() {

@@ -63,7 +63,7 @@ func (w *worker) liveRoad(ctx context.Context) error {
 		line:     line,
 		own:      w.newPassage(line),
 		log:      w.log,
-		onInfo:   w.playing,
+		onInfo:   func(i engine.Info) error { w.playing(i); return nil },
 		onAnalysed: func(j *job, width, height int, tracks []vision.Track) error {
 			// A lost report means a closed link; the link's reader ends the worker.
 			_ = w.conn.Send(link.KindDetections, detections(j, width, height, tracks))
@@ -102,7 +102,7 @@ func reader(url string) read {
 func (w *worker) planSource() plan.Source {
 	s := w.start.Source
 	return plan.Source{
-		URL: s.URL, Transport: s.Transport, Loop: s.Loop, Live: w.start.Mode == "live",
+		URL: s.URL, Title: w.start.Title, Track: s.Track, Transport: s.Transport, Loop: s.Loop, Live: w.start.Mode == "live",
 		Width: s.Width, Height: s.Height, FPS: s.FPS,
 		Decoders: w.start.Decoders, Refused: w.start.RefusedElements, Threads: w.start.Threads,
 	}

@@ -274,7 +274,7 @@ func (e *faulty) Push(f *engine.Frame) error {
 func TestBrokenEncoderIsReplaced(t *testing.T) {
 	sent := make(chan link.AccessUnit, 64)
 	r := &renditions{
-		threads: 1, live: true, log: slog.New(slog.DiscardHandler), started: func(string) {},
+		threads: 1, log: slog.New(slog.DiscardHandler), started: func(string) {},
 		send: func(u link.AccessUnit) error { sent <- u; return nil },
 	}
 	defer r.close()
@@ -324,7 +324,7 @@ func TestEncoderThatCannotIsReplacedByAnother(t *testing.T) {
 	}
 	sent := make(chan link.AccessUnit, 64)
 	r := &renditions{
-		threads: 1, live: true, log: slog.New(slog.DiscardHandler), started: func(string) {},
+		threads: 1, log: slog.New(slog.DiscardHandler), started: func(string) {},
 		send: func(u link.AccessUnit) error { sent <- u; return nil },
 	}
 	defer r.close()

@@ -69,7 +69,11 @@ type worker struct {
 	out      *renditions
 	analysis atomic.Pointer[analysis]
 	stage    atomic.Pointer[pictureStage]
-	results  atomic.Pointer[results]
+
+	// Mode "file".
+	feed     feed
+	rest     rest
+	warnings warnings
 
 	mu     sync.Mutex
 	status link.Status
@@ -81,8 +85,7 @@ func (w *worker) run(ctx context.Context) error {
 	defer cancel(nil)
 	w.limiter.configured = w.start.MaxFPS
 	w.out = &renditions{
-		profile: w.start.Picture, threads: w.start.Threads, live: w.start.Mode != "file",
-		send: w.conn.SendUnit, log: w.log,
+		profile: w.start.Picture, threads: w.start.Threads, send: w.conn.SendUnit, log: w.log,
 		started: func(element string) {
 			w.setStatus(func(s *link.Status) { s.Encoder = element })
 		},
@@ -109,7 +112,7 @@ func (w *worker) run(ctx context.Context) error {
 		stopBeats()
 		wg.Wait()
 		w.sendBeat()
-		return w.conn.Send(link.KindDone, link.Done{Ledger: w.ledger.snapshot(), Warnings: w.warnings()})
+		return w.conn.Send(link.KindDone, link.Done{Ledger: w.ledger.snapshot(), Warnings: w.warnings.list()})
 	}
 	fault := faultOf(err)
 	w.setStatus(func(s *link.Status) { s.State, s.Reason = link.Offline, fault.Message })
@@ -156,7 +159,15 @@ func (w *worker) commands(cancel context.CancelCauseFunc) {
 		case link.Keyframe:
 			w.out.keyframe(v.Codec)
 		case link.Throttle:
+			if w.start.Mode == "file" {
+				w.rest.limit(v.MaxFPS)
+				continue
+			}
 			w.limiter.throttle.Store(&throttle{fps: v.MaxFPS})
+		case link.Grow:
+			w.feed.grow(v)
+		case link.Pause:
+			w.pause(v)
 		default:
 			w.log.Warn("an unexpected command was ignored", "kind", msg.Kind)
 		}

@@ -204,7 +204,7 @@ func TestGatedBoxesAreToldAgain(t *testing.T) {
 			read: drawn(90), ledger: &ledger{}, limiter: &limiter{}, rate: &rateMeter{},
 			analysis: &analysis{detector: &brittle{good: 90}, gate: true, motion: still, scaler: engine.NewScaler(), tracker: tracker},
 			analyse:  newQueue(fileDepth, false), log: slog.New(slog.DiscardHandler),
-			onInfo:     func(engine.Info) {},
+			onInfo:     func(engine.Info) error { return nil },
 			onAnalysed: func(*job, int, int, []vision.Track) error { told++; return nil },
 		}
 		if own {

@@ -5,12 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
-	"slices"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/watchpost/watchpost/appliance/internal/vision"
 	"github.com/watchpost/watchpost/appliance/internal/vision/draw"
@@ -25,8 +21,6 @@ import (
 type renditions struct {
 	profile link.Picture
 	threads int
-	live    bool
-	path    string // non-empty: one H.264 rendition, into this MP4 file
 	send    func(link.AccessUnit) error
 	log     *slog.Logger
 
@@ -88,12 +82,12 @@ func (r *renditions) want(w link.Want) {
 }
 
 func (r *renditions) any() bool {
-	return r.path != "" || r.wanted[link.H264].Load() || r.wanted[link.VP8].Load()
+	return r.wanted[link.H264].Load() || r.wanted[link.VP8].Load()
 }
 
 // drawn tells whether pictures of the source have to be drawn on and encoded.
 func (r *renditions) drawn() bool {
-	return r.path != "" || r.wanted[link.VP8].Load() || r.wanted[link.H264].Load() && !r.own.Load()
+	return r.wanted[link.VP8].Load() || r.wanted[link.H264].Load() && !r.own.Load()
 }
 
 func (r *renditions) keyframe(c link.Codec) {
@@ -110,14 +104,10 @@ func (r *renditions) push(f *engine.Frame, s shape) error {
 	var errs []error
 	for c := link.H264; c <= maxCodec; c++ {
 		wanted := r.wanted[c].Load()
-		if r.path != "" {
-			wanted = c == link.H264
-		}
 		if c == link.H264 && r.own.Load() {
 			wanted = wanted && s.slate
 		}
-		// A file's encoder scales pictures of another size itself.
-		if old := r.open[c]; old != nil && (!wanted || old.shape != s && r.path == "") {
+		if old := r.open[c]; old != nil && (!wanted || old.shape != s) {
 			r.shut(c)
 		}
 		if wanted {
@@ -142,9 +132,6 @@ func (r *renditions) encode(c link.Codec, f *engine.Frame, s shape) error {
 	}
 	f.Retain()
 	if err := r.open[c].encoder.Push(f); err != nil {
-		if r.path != "" && diskFull(filepath.Dir(r.path)) {
-			err = fmt.Errorf("the disk is full: make room, or choose another folder (%w)", err)
-		}
 		r.down[c].element = r.open[c].encoder.Name()
 		r.shut(c)
 		return r.broke(c, fmt.Errorf("encode %s: %w", codecName(c), err))
@@ -162,13 +149,6 @@ func (r *renditions) broke(c link.Codec, err error) error {
 	return err
 }
 
-// diskFull tells whether there is next to no room where dir is: GStreamer does
-// not pass the reason on.
-func diskFull(dir string) bool {
-	var s unix.Statfs_t
-	return unix.Statfs(dir, &s) == nil && s.Bavail*uint64(s.Bsize) < 256<<10
-}
-
 // shut closes one rendition's encoder.
 func (r *renditions) shut(c link.Codec) {
 	if err := r.open[c].encoder.Close(); err != nil {
@@ -181,20 +161,11 @@ func (r *renditions) start(c link.Codec, s shape) error {
 	w, h := fit(s.width, s.height, r.profile.MaxHeight)
 	num, den := frameRate(s.fps)
 	gop := int(r.profile.KeyframeInterval.Seconds()*s.fps + 0.5) // 0: the encoder's choice
-	order := plan.EncoderOrder(codecName(c))
-	if others := slices.DeleteFunc(order, func(e string) bool { return e == r.down[c].element }); slices.ContainsFunc(others, engine.HasElement) {
-		order = others
-	} else {
-		order = nil // the engine's own order
-	}
 	e, err := engine.NewEncoder(plan.Encode{
-		Elements: order, Codec: codecName(c), Width: w, Height: h, FPSNum: num, FPSDen: den,
-		Bitrate: r.profile.Bitrate, GOP: gop, Threads: r.threads, Live: r.live, Path: r.path,
+		Elements: encoders(codecName(c), r.down[c].element), Codec: codecName(c), Width: w, Height: h, FPSNum: num, FPSDen: den,
+		Bitrate: r.profile.Bitrate, GOP: gop, Threads: r.threads, Live: true,
 	}, func(u engine.Unit) {
 		r.spent.add(u.Encode)
-		if r.send == nil {
-			return
-		}
 		if c == link.H264 && r.own.Load() {
 			r.interrupted.Store(true)
 		}
@@ -219,7 +190,7 @@ func (r *renditions) start(c link.Codec, s shape) error {
 // idle closes what nobody watches, when no frame comes to do so.
 func (r *renditions) idle() {
 	for c, o := range r.open {
-		if o != nil && r.path == "" && !r.wanted[c].Load() {
+		if o != nil && !r.wanted[c].Load() {
 			r.shut(link.Codec(c))
 		}
 	}
@@ -281,7 +252,6 @@ type pictureStage struct {
 	ledger  *ledger
 	log     *slog.Logger
 	slate   *slate
-	patient bool // a file's: wait for each frame's own analysis, however long
 	onError func(error)
 	busy    stint
 	rate    *rateMeter
@@ -293,9 +263,8 @@ type pictureStage struct {
 // goes to drawing and sending. A slower model's boxes are moved by the tracker.
 const patience = 0.75
 
-// run ends when the queue is closed (files), when ctx is done (live), or with
-// the first picture of a file that cannot be written, which is its error: a
-// recording with a hole is none.
+// run ends when the queue is closed or ctx is done. Its error is that of an encoder
+// which does not close.
 func (p *pictureStage) run(ctx context.Context) (err error) {
 	defer func() {
 		if cerr := p.out.close(); err == nil {
@@ -313,12 +282,9 @@ func (p *pictureStage) run(ctx context.Context) (err error) {
 				return nil
 			}
 			err := p.attend(func() error { return p.show(ctx, j) })
-			switch {
-			case err == nil:
+			if err == nil {
 				p.ledger.pictureSent()
 				continue
-			case p.patient:
-				return err
 			}
 			p.ledger.pictureLate()
 			p.onError(err)
@@ -342,6 +308,12 @@ func (p *pictureStage) attend(work func() error) error {
 	return work()
 }
 
+// came has the slate put away.
+func (p *pictureStage) came(f *engine.Frame) bool {
+	p.slate.frameCame(time.Now(), f.Width, f.Height)
+	return p.out.drawn()
+}
+
 func (p *pictureStage) show(ctx context.Context, j *job) error {
 	p.await(ctx, j)
 	var tracks []vision.Track
@@ -350,31 +322,33 @@ func (p *pictureStage) show(ctx context.Context, j *job) error {
 	} else {
 		tracks = p.tracks(j.pts)
 	}
+	f, err := overlaid(p.artist, j, tracks)
+	if err != nil {
+		return err
+	}
+	return p.out.push(f, shape{width: f.Width, height: f.Height, fps: j.fps})
+}
+
+// overlaid is a job's frame with tracks drawn on it, at the run's time. It takes over
+// the picture stage's hold on it.
+func overlaid(artist *draw.Artist, j *job, tracks []vision.Track) (*engine.Frame, error) {
 	f := j.frame
 	// A picture with nothing to draw on it needs no copy, once nobody else reads it.
 	if len(tracks) > 0 || !j.isAnalysed() {
 		var err error
 		if f, err = exclusive(f); err != nil {
-			return fmt.Errorf("draw on a frame: %w", err)
+			return nil, fmt.Errorf("draw on a frame: %w", err)
 		}
 		pic := picture(f)
-		p.artist.Tracks(&pic, tracks)
+		artist.Tracks(&pic, tracks)
 	}
 	f.PTS, f.Captured = j.pts, j.captured
-	return p.out.push(f, shape{width: f.Width, height: f.Height, fps: p.rate.nominal()})
+	return f, nil
 }
 
-// await waits for the analysis of the picture's own frame: always for a file,
-// within the budget for a live source.
+// await waits for the analysis of the picture's own frame, within the budget.
 func (p *pictureStage) await(ctx context.Context, j *job) {
 	if j.isAnalysed() {
-		return
-	}
-	if p.patient {
-		select {
-		case <-j.analysed:
-		case <-ctx.Done():
-		}
 		return
 	}
 	interval := time.Duration(float64(time.Second) / p.rate.nominal())

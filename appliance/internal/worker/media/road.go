@@ -29,21 +29,43 @@ type road struct {
 	analysis *analysis
 	analyse  *queue
 	picture  *queue // nil: no picture is wanted
-	stage    *pictureStage
+	stage    stage  // of picture
 	rate     *rateMeter
 	line     timeline
 	own      *passage // nil: boxes are burned in
 	log      *slog.Logger
 
-	// onInfo and onAnalysed are called in order, from one goroutine each.
-	onInfo     func(engine.Info)
+	// Of a file: rest holds frames back; segments says where one ends; frames up to
+	// replay were analysed by an earlier run and only bring the state back, and the
+	// last of them has to be that of replayPTS.
+	rest      *rest
+	segments  *segments
+	replay    uint64
+	replayPTS time.Duration
+	entered   uint64 // frames that the source gave
+
+	// onInfo, onAnalysed and onEnd are called in order, from one goroutine each;
+	// onEnd (nil: nothing) for every frame once its analysis is over, however that
+	// ended, and before the picture stage may have it.
+	onInfo     func(engine.Info) error
 	onAnalysed func(j *job, w, h int, tracks []vision.Track) error
+	onEnd      func(j *job, how fate)
 	onWarning  func(string)
 
 	position atomic.Int64 // PTS of the newest decoded frame
 	duration atomic.Int64 // of the file; 0: unknown
 
 	failure error // of the last frame that could not be analysed; for after run
+}
+
+// stage makes pictures of the frames that come in its queue.
+type stage interface {
+	// run works until the queue is closed or ctx is done. The error says why there
+	// will be no more pictures.
+	run(ctx context.Context) error
+	// came is told of every frame of the source, and tells whether it is to be
+	// drawn and encoded.
+	came(f *engine.Frame) (wanted bool)
 }
 
 // run plays the source to its end. It returns the source's error, or that of a
@@ -59,15 +81,15 @@ func (r *road) run(ctx context.Context) error {
 		wg.Go(func() {
 			if err := r.stage.run(pictures); err != nil {
 				if r.live {
-					r.stage.onError(err)
+					r.log.Warn("an encoder did not end well", "error", err)
 					return
 				}
-				cancel(link.Fault{Kind: link.FaultOutput, Message: oneLine(fmt.Sprintf("write %s: %v", annotatedName, err))})
+				cancel(err)
 			}
 		})
 	}
 	handlers := engine.Handlers{
-		Info:    r.info,
+		Info:    func(i engine.Info) { r.info(i, cancel) },
 		Frame:   func(f *engine.Frame) { r.enter(ctx, f) },
 		Warning: r.warning,
 	}
@@ -96,10 +118,12 @@ func (r *road) run(ctx context.Context) error {
 	return err
 }
 
-func (r *road) info(i engine.Info) {
+func (r *road) info(i engine.Info, fail func(error)) {
 	r.rate.declare(i.FPS)
 	r.duration.Store(int64(i.Duration))
-	r.onInfo(i)
+	if err := r.onInfo(i); err != nil {
+		fail(err)
+	}
 }
 
 func (r *road) warning(w string) {
@@ -110,21 +134,25 @@ func (r *road) warning(w string) {
 // enter takes a decoded frame into the road; it runs on the source's thread and
 // for live sources never waits.
 func (r *road) enter(ctx context.Context, f *engine.Frame) {
-	number := r.ledger.decoded()
-	r.rate.frame()
-	j := &job{frame: f, number: number, pts: r.at(f.PTS), captured: f.Captured, entered: monotonic(), analysed: make(chan struct{})}
-	r.position.Store(int64(j.pts))
-	if r.stage != nil {
-		r.stage.slate.frameCame(time.Now(), f.Width, f.Height)
+	if r.rest != nil {
+		r.rest.pass(ctx)
 	}
-	if r.picture != nil && r.stage.out.drawn() {
-		f.Retain()
-		defer func() {
-			if out := r.picture.put(ctx, j); out != nil {
-				out.frame.Release()
-				r.ledger.pictureLate()
-			}
-		}()
+	r.entered++
+	j := &job{
+		frame: f, number: r.entered, pts: r.at(f.PTS), captured: f.Captured, entered: monotonic(),
+		replayed: r.entered <= r.replay, fps: r.rate.nominal(), analysed: make(chan struct{}),
+	}
+	r.rate.frame()
+	if r.segments != nil {
+		j.ends = r.segments.ends(j.pts)
+	}
+	if !j.replayed {
+		j.number = r.ledger.decoded()
+		r.position.Store(int64(j.pts))
+		if r.stage != nil && r.stage.came(f) {
+			f.Retain()
+			defer r.offer(ctx, j)
+		}
 	}
 	if ok, why := r.limiter.admit(j.pts); !ok {
 		if r.live {
@@ -140,6 +168,14 @@ func (r *road) enter(ctx context.Context, f *engine.Frame) {
 	}
 }
 
+// offer gives the picture stage a frame, with a hold on it.
+func (r *road) offer(ctx context.Context, j *job) {
+	if out := r.picture.put(ctx, j); out != nil {
+		out.frame.Release()
+		r.ledger.pictureLate()
+	}
+}
+
 // at is a frame's time in this run.
 func (r *road) at(pts time.Duration) time.Duration {
 	if r.own != nil {
@@ -150,7 +186,9 @@ func (r *road) at(pts time.Duration) time.Duration {
 
 // settle ends a frame's analysis, whatever came of it.
 func (r *road) settle(j *job, f fate) {
-	r.ledger.settle(f)
+	if !j.replayed {
+		r.ledger.settle(f)
+	}
 	j.frame.Release()
 	close(j.analysed)
 }
@@ -169,6 +207,12 @@ func (r *road) analyseAll(ctx context.Context, fail func(error)) {
 			r.settle(j, dropped)
 			continue
 		}
+		if j.replayed {
+			if err := r.again(j); err != nil {
+				fail(err)
+			}
+			continue
+		}
 		how, err := j.pass, error(nil)
 		if how == inferred {
 			how, err = r.analysis.frame(j.frame, j.pts)
@@ -179,6 +223,9 @@ func (r *road) analyseAll(ctx context.Context, fail func(error)) {
 			if err := r.onAnalysed(j, j.frame.Width, j.frame.Height, j.tracks); err != nil {
 				fail(link.Fault{Kind: link.FaultOutput, Message: oneLine(err.Error())})
 			}
+		}
+		if r.onEnd != nil {
+			r.onEnd(j, how)
 		}
 		r.settle(j, how)
 		if err == nil {
@@ -191,6 +238,19 @@ func (r *road) analyseAll(ctx context.Context, fail func(error)) {
 				"%d frames in a row could not be analysed, the last because: %v", r.analysis.failed, err)})
 		}
 	}
+}
+
+// again takes a frame that an earlier run analysed: it only brings the state of
+// what looks at every frame to where that run had it.
+func (r *road) again(j *job) error {
+	if j.pass == inferred {
+		r.analysis.replay(j.frame, j.pts)
+	}
+	r.settle(j, j.pass)
+	if j.number == r.replay && j.pts != r.replayPTS {
+		return anew(fmt.Sprintf("frame %d was shown at %v and now is at %v", j.number, r.replayPTS, j.pts))
+	}
+	return nil
 }
 
 // rateMeter knows the rate that the source declares, and measures the real one.

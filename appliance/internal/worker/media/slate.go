@@ -27,13 +27,12 @@ type slate struct {
 	name   string
 	artist *draw.Artist
 
-	mu       sync.Mutex
-	reason   string
-	since    time.Time // no picture since
-	from     time.Time // show the slate from then on
-	width    int
-	height   int
-	disabled bool
+	mu     sync.Mutex
+	reason string
+	since  time.Time // no picture since
+	from   time.Time // show the slate from then on
+	width  int
+	height int
 }
 
 func newSlate(name, reason string, since time.Time, artist *draw.Artist) *slate {
@@ -58,17 +57,10 @@ func (s *slate) frameCame(now time.Time, width, height int) {
 	s.reason = "The camera sends no picture"
 }
 
-// never keeps the slate out of a file's pictures.
-func (s *slate) never() {
-	s.mu.Lock()
-	s.disabled = true
-	s.mu.Unlock()
-}
-
 func (s *slate) due(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.disabled && !now.Before(s.from)
+	return !now.Before(s.from)
 }
 
 // frame draws the slate at the size of the last picture, so that players need

@@ -50,6 +50,9 @@ type Log struct {
 	full chan struct{} // capacity 1: a group need not wait longer
 	quit chan struct{}
 	done chan struct{}
+
+	closing  sync.Once
+	closeErr error
 }
 
 // openLog opens the log at path to add lines behind at. The lines up to kept are
@@ -159,10 +162,12 @@ func (l *Log) Sync() error { return l.flush(true) }
 
 // Close syncs what is left and ends the log's goroutine. What was committed stays.
 func (l *Log) Close() error {
-	close(l.quit)
-	<-l.done
-	err := l.flush(true)
-	return errors.Join(err, l.file.Close())
+	l.closing.Do(func() {
+		close(l.quit)
+		<-l.done
+		l.closeErr = errors.Join(l.flush(true), l.file.Close())
+	})
+	return l.closeErr
 }
 
 // run syncs each group of lines when it is due.
