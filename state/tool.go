@@ -267,5 +267,5 @@ func newestWhole(o Options) (string, error) {
 	if why != nil {
 		return "", fmt.Errorf("no backup in %s is usable: %w", o.BackupDir, why)
 	}
-	return "", fmt.Errorf("there is no backup in %s: %w", o.BackupDir, fs.ErrNotExist)
+	return "", of(fs.ErrNotExist, "there is no backup in %s; name a backup's file", o.BackupDir)
 }

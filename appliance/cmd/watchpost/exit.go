@@ -17,10 +17,11 @@ const (
 	exitModel       = 5   // the model or its runtime
 	exitOutput      = 6   // results cannot be written
 	exitBox         = 7   // push: the box does not answer, or refuses
+	exitState       = 8   // state: the database is damaged, in use, or of a newer version
 	exitInterrupted = 130 // ended by a signal, as shells report it
 )
 
-const exitHelp = `Exit codes: 0 done, 1 internal, 2 usage, 3 configuration, 4 input, 5 model, 6 output, 7 box, 130 interrupted.`
+const exitHelp = `Exit codes: 0 done, 1 internal, 2 usage, 3 configuration, 4 input, 5 model, 6 output, 7 box, 8 database, 130 interrupted.`
 
 func exitCode(err error) int {
 	switch {
@@ -36,6 +37,8 @@ func exitCode(err error) int {
 		return exitInput
 	case errors.Is(err, app.ErrModel):
 		return exitModel
+	case errors.Is(err, app.ErrState):
+		return exitState
 	case errors.Is(err, app.ErrOutput):
 		return exitOutput
 	case errors.Is(err, app.ErrBox):

@@ -25,6 +25,7 @@ type cli struct {
 	Push    pushCmd    `cmd:"" help:"Push video files to a box and fetch what is in them."`
 	Model   modelCmd   `cmd:"" help:"List, install and check models."`
 	Config  configCmd  `cmd:"" help:"Check a configuration file, or print its JSON Schema."`
+	State   stateCmd   `cmd:"" help:"Check, print, back up and restore the box's database."`
 	Worker  workerCmd  `cmd:"" hidden:"" help:"A media worker; started by the box itself."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 

@@ -41,6 +41,7 @@ var (
 	ErrInput  = errors.New("input")
 	ErrModel  = errors.New("model")
 	ErrOutput = errors.New("output")
+	ErrState  = errors.New("database")
 )
 
 // kindError gives an error a kind without putting the kind into its text.
