@@ -46,13 +46,13 @@ func (u *unit) free() { C.wp_unit_clear(&u.c) }
 
 // demuxer opens a source and hands out its units in order.
 type demuxer struct {
-	in   plan.Input
-	src  plan.Source
-	name string // of the source, as plan.Name has it
-	loop bool
-	size int64 // of the file, 0: unknown
-	fd   int   // where its bytes come from, 0: the file itself
-	warn func(string)
+	in    plan.Input
+	src   plan.Source
+	name  string // of the source, as plan.Name has it
+	loop  bool
+	size  int64  // of the file, 0: unknown
+	inlet *inlet // where its bytes come from, nil: the file itself
+	warn  func(string)
 
 	pipe    *pipe
 	watch   *C.wp_input
@@ -70,12 +70,12 @@ type demuxer struct {
 	shortest, longest time.Duration // of a unit
 }
 
-func newDemuxer(in plan.Input, src plan.Source, name string, warn func(string)) (*demuxer, error) {
-	d := &demuxer{in: in, src: src, name: name, loop: src.Loop && src.Live && in.Kind == plan.File, warn: warn, facts: facts{frame: time.Second / 30}}
+func newDemuxer(in plan.Input, bytes *inlet, src plan.Source, name string, warn func(string)) (*demuxer, error) {
+	d := &demuxer{in: in, inlet: bytes, src: src, name: name, loop: src.Loop && src.Live && in.Kind == plan.File, warn: warn, facts: facts{frame: time.Second / 30}}
 	switch in.Kind {
 	case plan.File:
-		if src.FD > 0 {
-			d.fd, d.loop, d.size = src.FD, false, src.Size
+		if bytes != nil {
+			d.loop, d.size = false, src.Size
 			return d, nil
 		}
 		path := plan.FilePath(src.URL)
@@ -112,6 +112,9 @@ func (d *demuxer) open() error {
 	if d.in.Kind == plan.V4L2 {
 		names = append(names, "src", "want")
 	}
+	if d.inlet != nil {
+		names = append(names, "src")
+	}
 	p, err := build(d.in.Pipeline, names...)
 	if err != nil {
 		return fail(Internal, "%s: %s", d.name, err)
@@ -132,6 +135,9 @@ func (d *demuxer) open() error {
 	}
 	// A failure to start is told, with its reason, by the bus.
 	_ = p.play()
+	if d.inlet != nil {
+		d.inlet.start(p.el("src"))
+	}
 	return nil
 }
 
@@ -139,6 +145,10 @@ func (d *demuxer) open() error {
 func (d *demuxer) close() {
 	if d.pipe == nil {
 		return
+	}
+	if d.inlet != nil {
+		d.pipe.stop()
+		d.inlet.close()
 	}
 	d.pipe.close()
 	C.wp_input_unref(d.watch)
@@ -199,6 +209,9 @@ func (d *demuxer) ended() error {
 }
 
 func (d *demuxer) nothing() error {
+	if d.inlet != nil && d.inlet.fix.late.Load() {
+		return fail(Unsupported, "%s: has its index at the end: it cannot be read before all of it is there", d.name)
+	}
 	if d.lacksTrack() {
 		return fail(NoVideo, "%s: has no video track %d; %s", d.name, d.src.Track, d.tracks())
 	}
@@ -222,6 +235,9 @@ func (d *demuxer) complaints() error {
 		}
 		switch m.kind {
 		case msgError:
+			if d.inlet != nil && d.inlet.fix.late.Load() {
+				return d.nothing()
+			}
 			if d.refusesTransport(m) {
 				return errTransport
 			}
@@ -284,7 +300,8 @@ func (d *demuxer) stuck() error {
 	if d.gaveUp() {
 		return d.nothing()
 	}
-	if d.waits() {
+	if d.inlet != nil && d.inlet.waiting.Load() {
+		// Whoever feeds the pipe is waited for, not the demuxer.
 		d.last = time.Now()
 		return nil
 	}
@@ -406,8 +423,11 @@ func (d *demuxer) learn(u *unit) {
 	}
 	if d.in.Kind == plan.File && d.facts.duration == 0 {
 		d.facts.duration = time.Duration(C.wp_duration(d.pipe.self()))
+		if d.inlet != nil && d.inlet.duration() > 0 {
+			d.facts.duration = d.inlet.duration()
+		}
 		// A kilobit a second is no video: some files state nonsense.
-		if d.size > 0 && d.facts.duration.Seconds() > float64(d.size*8)/1000 {
+		if d.size > 0 && d.facts.duration.Seconds() > float64(d.size*8)/1000 || d.facts.duration > 1000*time.Hour {
 			d.facts.duration = 0
 		}
 	}

@@ -197,3 +197,19 @@ wp_input *wp_input_watch(void *pipeline, void *net, void *parse, void *sink, int
   }
   return in;
 }
+
+static GstPadProbeReturn no_duration(GstPad *pad, GstPadProbeInfo *info, gpointer data) {
+  (void)pad;
+  (void)data;
+  GstQuery *q = GST_PAD_PROBE_INFO_QUERY(info);
+  if (GST_QUERY_TYPE(q) != GST_QUERY_DURATION) return GST_PAD_PROBE_OK;
+  GstFormat format;
+  gst_query_parse_duration(q, &format, NULL);
+  return format == GST_FORMAT_TIME ? GST_PAD_PROBE_DROP : GST_PAD_PROBE_OK;
+}
+
+void wp_src_untimed(void *src) {
+  GstPad *pad = gst_element_get_static_pad(GST_ELEMENT(src), "src");
+  gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_QUERY_UPSTREAM, no_duration, NULL, NULL);
+  gst_object_unref(pad);
+}

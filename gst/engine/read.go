@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/watchpost/watchpost/gst/plan"
 )
 
@@ -53,9 +51,10 @@ type Handlers struct {
 // Read opens a source, plays it and blocks until it ends: nil at the end of a
 // file, ctx.Err() after a cancel, else an *Error.
 func Read(ctx context.Context, src plan.Source, h Handlers) error {
+	var in *inlet
 	if src.FD > 0 {
-		// The source of its pipeline leaves it open, and is gone by then.
-		defer unix.Close(src.FD)
+		in = newInlet(src.FD)
+		defer in.close()
 	}
 	if err := Start(Options{}); err != nil {
 		return fail(Internal, "%s", err)
@@ -67,14 +66,14 @@ func Read(ctx context.Context, src plan.Source, h Handlers) error {
 	if src.FD > 0 && plan.Kind(src.URL) != plan.File {
 		return fail(Unsupported, "%s: is no file: it cannot be read from a pipe", name)
 	}
-	in, err := plan.Open(src)
+	input, err := plan.Open(src)
 	if err != nil {
 		return fail(Unsupported, "%s", err)
 	}
-	r := &reader{src: src, in: in, h: h, name: name}
+	r := &reader{src: src, in: input, h: h, name: name}
 	r.warnings.emit = h.Warning
 	defer r.warnings.flush()
-	d, err := newDemuxer(in, src, name, r.warnings.add)
+	d, err := newDemuxer(input, in, src, name, r.warnings.add)
 	if err != nil {
 		return err
 	}

@@ -87,6 +87,9 @@ void wp_src_caps(void *src, GstCaps *caps);
 int wp_push_unit(void *src, GstBuffer *buf, gint64 pts, gint64 dts, gint64 duration,
                  guint64 seq, gint64 captured);
 void wp_src_eos(void *src);
+// Has a source of bytes not answer how long it lasts: appsrc would say that it
+// does not know, and demuxers that ask it first would leave it at that.
+void wp_src_untimed(void *src);
 guint64 wp_src_level(void *src); // buffers that wait in it
 // Has the end of stream pass by an encoder that holds nothing back and does not
 // know how to be drained.
@@ -148,7 +151,7 @@ gsize wp_packet_size(wp_packet *p);
 void wp_packet_clear(wp_packet *p);
 void wp_force_keyframe(void *sink, guint count);
 
-// A buffer with a copy of data, to push with wp_push_bytes.
+// Pushes a copy of data. 0: taken.
 int wp_push_bytes(void *src, const void *data, gsize size);
 
 // The modes of a camera, one a line: media format|- width height slowest fastest, the

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"unsafe"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/watchpost/watchpost/gst/plan"
 )
 
@@ -50,15 +48,4 @@ func (d *demuxer) tracks() string {
 		return "it has one: " + list[0]
 	}
 	return fmt.Sprintf("it has %d, counted from 0: %s", len(list), strings.Join(list, ", "))
-}
-
-// waits tells of a pipe that is empty and still fed: whoever feeds it is waited
-// for, not the demuxer.
-func (d *demuxer) waits() bool {
-	if d.fd == 0 {
-		return false
-	}
-	p := []unix.PollFd{{Fd: int32(d.fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(p, 0)
-	return n == 0 && err == nil
 }

@@ -117,9 +117,8 @@ func openFile(s Source) Input {
 		return Input{
 			Kind: File, Parse: "parse", Live: s.Live,
 			Pipeline: Pipeline{
-				// As much at a time as a pipe holds.
-				Launch: "fdsrc name=src blocksize=65536 ! parsebin name=parse " + units,
-				Props:  []Prop{{Element: "src", Name: "fd", Value: strconv.Itoa(s.FD)}},
+				// The engine pushes what it reads; a little waits, so that it can read on.
+				Launch: "appsrc name=src format=bytes block=true max-buffers=0 max-time=0 max-bytes=262144 ! parsebin name=parse " + units,
 			},
 		}
 	}
