@@ -2,6 +2,7 @@ package accel_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,5 +96,37 @@ func TestProviders(t *testing.T) {
 	t.Logf("ONNX Runtime %s: %v", rt.Version(), got)
 	if _, err := accel.Open(rt.Library()); !errors.Is(err, accel.ErrOpen) {
 		t.Errorf("second Open: %v, want ErrOpen", err)
+	}
+}
+
+// The runtime keeps no files of its own about the machine and its user, which is how
+// its telemetry shows even where there is no network. A process of its own has a home
+// of its own.
+func TestRuntimeTellsNobody(t *testing.T) {
+	library := acceltest.Library()
+	if library == "" {
+		t.Skipf("no ONNX Runtime: run scripts/setup, or set %s", accel.LibraryEnv)
+	}
+	if os.Getenv("WATCHPOST_TEST_TELLS") != "" {
+		rt, err := accel.Open(library)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := rt.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	home := t.TempDir()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestRuntimeTellsNobody$")
+	cmd.Env = append(os.Environ(), "WATCHPOST_TEST_TELLS=1", "HOME="+home, "XDG_CACHE_HOME=", accel.LibraryEnv+"="+library)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if left, err := os.ReadDir(home); err != nil || len(left) > 0 {
+		t.Errorf("it left %v in its user's home (%v)", left, err)
+	}
+	if _, err := os.Stat(fmt.Sprintf("/tmp/mat-debug-%d.log", cmd.Process.Pid)); err == nil {
+		t.Error("its telemetry wrote a log")
 	}
 }
