@@ -35,6 +35,17 @@ type Handle interface {
 	Size() (int64, error)
 }
 
+// DirectWriter is a Handle that can write past the page cache: less work for the processor, and
+// nothing left for the next sync but the disk's own cache. errors.ErrUnsupported: not this file, or
+// not these bytes, whose place in memory and file must be aligned to DirectAlign; nothing was written then.
+type DirectWriter interface {
+	WriteDirect(p []byte, off int64) (int, error)
+}
+
+// DirectAlign is what the parts of a direct write must be multiples of, bytes. Disks with larger
+// sectors are not known.
+const DirectAlign = 4096
+
 // Entry is one thing in the folder.
 type Entry struct {
 	Name     string

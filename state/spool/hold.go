@@ -15,6 +15,7 @@ type Hold struct {
 	from, to int64
 	epoch    uint64
 	written  []Extent
+	direct   bool
 	done     chan struct{}
 }
 
@@ -98,7 +99,14 @@ func (h *Hold) next(from, to int64) (end int64, there bool, err error) {
 }
 
 func (h *Hold) write(p []byte, off int64) error {
-	if _, err := h.f.h.WriteAt(p, off); err != nil {
+	err := errors.ErrUnsupported
+	if w, able := h.f.h.(DirectWriter); able && h.direct {
+		_, err = w.WriteDirect(p, off)
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		_, err = h.f.h.WriteAt(p, off)
+	}
+	if err != nil {
 		return fmt.Errorf("write %s at %d: %w", h.f.dir.Path(h.f.name), off, err)
 	}
 	h.written = Insert(h.written, Extent{From: off, To: off + int64(len(p))})
@@ -183,11 +191,21 @@ func (h *Hold) Release() {
 
 // Put is a Hold of just p's range, written, kept and released.
 func (f *File) Put(ctx context.Context, p []byte, off int64, wait time.Duration) error {
+	return f.put(ctx, p, off, wait, false)
+}
+
+// PutDirect is Put past the page cache, where the disk can and p and off are aligned; else it is Put.
+func (f *File) PutDirect(ctx context.Context, p []byte, off int64, wait time.Duration) error {
+	return f.put(ctx, p, off, wait, true)
+}
+
+func (f *File) put(ctx context.Context, p []byte, off int64, wait time.Duration, direct bool) error {
 	h, err := f.Hold(ctx, off, off+int64(len(p)), wait)
 	if err != nil {
 		return err
 	}
 	defer h.Release()
+	h.direct = direct
 	if err := h.Put(p, off); err != nil {
 		return err
 	}

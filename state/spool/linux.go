@@ -61,7 +61,7 @@ func (s *system) Open(name string, create bool) (Handle, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &handle{f}, nil
+	return &handle{File: f, root: s.root, name: name}, nil
 }
 
 func (s *system) Remove(name string) error { return s.root.Remove(name) }
@@ -103,56 +103,4 @@ func (s *system) Space() (Space, error) {
 		unit = int64(st.Bsize)
 	}
 	return Space{Free: int64(st.Bavail) * unit, Total: int64(st.Blocks) * unit}, nil
-}
-
-// handle is a file of the real FS.
-type handle struct{ *os.File }
-
-func (h *handle) Allocate(from, n int64) error {
-	err := h.on("fallocate", func(fd int) error { return unix.Fallocate(fd, 0, from, n) })
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
-		return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
-	}
-	return err
-}
-
-func (h *handle) WriteBack(from, n int64) error {
-	err := h.on("sync_file_range", func(fd int) error {
-		return unix.SyncFileRange(fd, from, n, unix.SYNC_FILE_RANGE_WRITE)
-	})
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP) {
-		return nil // it only makes the sync shorter
-	}
-	return err
-}
-
-func (h *handle) Datasync() error { return h.on("fdatasync", unix.Fdatasync) }
-
-func (h *handle) Size() (int64, error) {
-	st, err := h.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return st.Size(), nil
-}
-
-// on calls a system call with the descriptor, which stays open meanwhile.
-func (h *handle) on(name string, call func(fd int) error) error {
-	conn, err := h.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failed error
-	if err := conn.Control(func(fd uintptr) { failed = retry(func() error { return call(int(fd)) }) }); err != nil {
-		return err
-	}
-	return os.NewSyscallError(name, failed)
-}
-
-func retry(call func() error) error {
-	for {
-		if err := call(); err != unix.EINTR {
-			return err
-		}
-	}
 }

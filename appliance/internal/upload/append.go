@@ -119,6 +119,9 @@ type appender struct {
 	from int64 // where it began
 	at   int64 // where it is
 	feed *feeder
+	pace pace
+	// direct: past the page cache.
+	direct bool
 }
 
 // run reads and writes until r ends or something fails. Each piece is written as it comes, so that a
@@ -133,29 +136,55 @@ func (a *appender) run(ctx context.Context, r io.Reader) (err error) {
 		defer a.s.buffers.put(b)
 		free <- b
 	}
-	defer func() {
-		if a.feed != nil {
-			a.feed.end()
-		}
-	}()
+	defer a.endFeed()
 	for err == nil {
 		buf := <-free
 		from := a.at
 		var n int
 		n, err = a.fill(ctx, buf, r)
-		if a.feed == nil && n > 0 {
-			a.feed = a.s.feeder(a.e, a.f, from, from+int64(n), free)
+		a.hash(piece{buf: buf, data: buf[:n], from: from}, free)
+		if err == nil && a.pace.fast(n) {
+			_, err = a.express(ctx, r)
 		}
-		if a.feed == nil {
-			free <- buf
-			continue
-		}
-		a.feed.work <- piece{buf: buf, data: buf[:n], from: from}
 	}
 	if err == io.EOF {
 		return nil
 	}
 	return err
+}
+
+// hash has p hashed if it is its turn, and its buffer put into free then.
+func (a *appender) hash(p piece, free chan []byte) {
+	if a.feed == nil && len(p.data) > 0 {
+		a.feed = a.s.feeder(a.e, a.f, p.from, p.from+int64(len(p.data)), free)
+	}
+	if a.feed == nil {
+		free <- p.buf
+		return
+	}
+	a.feed.work <- p
+}
+
+func (a *appender) endFeed() {
+	if a.feed != nil {
+		a.feed.end()
+		a.feed = nil
+	}
+}
+
+// stopped is why nothing more is to be read.
+func (a *appender) stopped(ctx context.Context) error {
+	if err := a.e.refused(); err != nil {
+		return err
+	}
+	select {
+	case <-a.s.stop:
+		return errClosed()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	default:
+		return nil
+	}
 }
 
 // fill reads buf full and writes what it reads. n counts what was written.
@@ -176,15 +205,8 @@ func (a *appender) fill(ctx context.Context, buf []byte, r io.Reader) (n int, er
 		if idle++; idle > 100 {
 			return n, io.ErrNoProgress
 		}
-		if err := a.e.refused(); err != nil {
+		if err := a.stopped(ctx); err != nil {
 			return n, err
-		}
-		select {
-		case <-a.s.stop:
-			return n, errClosed()
-		case <-ctx.Done():
-			return n, context.Cause(ctx)
-		default:
 		}
 	}
 	return n, nil
@@ -195,8 +217,12 @@ func (a *appender) put(ctx context.Context, p []byte) error {
 	if err := a.s.grow(a.e, end); err != nil {
 		return err
 	}
+	put := a.f.Put
+	if a.direct {
+		put = a.f.PutDirect
+	}
 	// Also when the client has left: what came from it is kept.
-	if err := a.f.Put(context.WithoutCancel(ctx), p, a.at, busyWait); err != nil {
+	if err := put(context.WithoutCancel(ctx), p, a.at, busyWait); err != nil {
 		return a.s.disk(err)
 	}
 	a.at = end

@@ -126,7 +126,8 @@ func (m *meter) Collect(out chan<- prometheus.Metric) {
 		depth, bound int
 	}{
 		{"append", "refuse after 30 s", len(m.s.appending), cap(m.s.appending)},
-		{"place", "wait", m.s.placing.used(), m.s.placing.size()},
+		{"place", "wait", m.s.placing.used(), m.s.placing.bound()},
+		{"express", "use the slower road", m.s.large.used(), m.s.large.bound()},
 		{"sync", "wait", len(m.s.syncs), cap(m.s.syncs)},
 		{"open", "refuse", byStatus[state.UploadReceiving], m.s.cfg.MaxOpen},
 	} {

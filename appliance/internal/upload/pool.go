@@ -8,13 +8,14 @@ const bufferSize = 128 << 10
 // pool is a bounded number of buffers, made when they are needed first. Who wants one when all
 // are out waits.
 type pool struct {
+	size int // of one, bytes
 	free chan []byte
 	// unmade has an entry for each buffer that may still be made.
 	unmade chan struct{}
 }
 
-func newPool(n int64) *pool {
-	p := &pool{free: make(chan []byte, n), unmade: make(chan struct{}, n)}
+func newPool(n int64, size int) *pool {
+	p := &pool{size: size, free: make(chan []byte, n), unmade: make(chan struct{}, n)}
 	for range n {
 		p.unmade <- struct{}{}
 	}
@@ -32,7 +33,7 @@ func (p *pool) get(ctx context.Context, stop <-chan struct{}) ([]byte, error) {
 	case b := <-p.free:
 		return b, nil
 	case <-p.unmade:
-		return make([]byte, bufferSize), nil
+		return make([]byte, p.size), nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case <-stop:
@@ -40,8 +41,31 @@ func (p *pool) get(ctx context.Context, stop <-chan struct{}) ([]byte, error) {
 	}
 }
 
-func (p *pool) put(b []byte) { p.free <- b[:bufferSize] }
+func (p *pool) put(b []byte) { p.free <- b[:p.size] }
 
-// used is how many buffers are out, and size how many there may be.
-func (p *pool) used() int { return cap(p.free) - len(p.free) - len(p.unmade) }
-func (p *pool) size() int { return cap(p.free) }
+// take takes n buffers if there are so many now.
+func (p *pool) take(n int) [][]byte {
+	var out [][]byte
+	for len(out) < n {
+		select {
+		case b := <-p.free:
+			out = append(out, b)
+			continue
+		default:
+		}
+		select {
+		case <-p.unmade:
+			out = append(out, make([]byte, p.size))
+		default:
+			for _, b := range out {
+				p.put(b)
+			}
+			return nil
+		}
+	}
+	return out
+}
+
+// used is how many buffers are out, and bound how many there may be.
+func (p *pool) used() int  { return cap(p.free) - len(p.free) - len(p.unmade) }
+func (p *pool) bound() int { return cap(p.free) }

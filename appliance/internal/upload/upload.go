@@ -52,7 +52,7 @@ type Config struct {
 	// KeepComplete is how long a complete upload stays after its last job ended.
 	// It stays for a minute in any case.
 	KeepComplete time.Duration
-	// Memory of all buffers together in bytes; 0: 12 MiB.
+	// Memory of all buffers together in bytes; 0: 16 MiB.
 	Memory int64
 }
 
@@ -60,7 +60,7 @@ func (c Config) withDefaults() Config {
 	c.MaxOpen = cmp.Or(c.MaxOpen, 256)
 	c.Expiry = cmp.Or(c.Expiry, 24*time.Hour)
 	c.Batch = cmp.Or(c.Batch, 200*time.Millisecond)
-	c.Memory = max(cmp.Or(c.Memory, 12<<20), 8*bufferSize)
+	c.Memory = max(cmp.Or(c.Memory, 16<<20), 8*bufferSize)
 	c.KeepComplete = max(c.KeepComplete, time.Minute)
 	return c
 }
@@ -71,11 +71,10 @@ type Uploads struct {
 	cfg   Config
 	meter *meter
 
-	// appending bounds the Appends that run, each of which has two buffers; placing are
-	// the buffers of all that Place was given.
-	appending chan struct{}
-	placing   *pool
-	buffers   *pool
+	// appending bounds the Appends that run, each of which has two of buffers, and some of large while
+	// there are any; placing are the buffers of all that Place was given.
+	appending               chan struct{}
+	buffers, large, placing *pool
 	// syncs bounds the syncs under way.
 	syncs chan struct{}
 
@@ -106,8 +105,9 @@ func Open(d Deps, c Config) (*Uploads, error) {
 	c = c.withDefaults()
 	s := &Uploads{
 		deps: d, cfg: c,
-		appending: make(chan struct{}, c.Memory*3/4/(2*bufferSize)),
-		placing:   newPool(c.Memory / 4 / bufferSize),
+		appending: make(chan struct{}, c.Memory/2/(2*bufferSize)),
+		placing:   newPool(c.Memory/4/bufferSize, bufferSize),
+		large:     newPool(c.Memory/4/(expressBuffers*expressSize)*expressBuffers, expressSize),
 		syncs:     make(chan struct{}, max(8, runtime.NumCPU())),
 		byID:      map[string]*entry{},
 		making:    map[string]bool{},
@@ -115,7 +115,7 @@ func Open(d Deps, c Config) (*Uploads, error) {
 		wakeHash:  make(chan struct{}, 1), wakeJanitor: make(chan struct{}, 1),
 		stop: make(chan struct{}),
 	}
-	s.buffers = newPool(int64(cap(s.appending)) * 2)
+	s.buffers = newPool(int64(cap(s.appending))*2, bufferSize)
 	if err := s.recover(); err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -51,6 +52,8 @@ type Disk struct {
 	// Capacity in bytes; 0: no end. Sparse: Allocate is not supported.
 	Capacity int64
 	Sparse   bool
+	// Directs counts the writes that went past the cache.
+	Directs atomic.Int64
 
 	mu    sync.Mutex
 	rnd   *rand.Rand
@@ -349,3 +352,12 @@ func (h *handle) Size() (int64, error) {
 }
 
 func (h *handle) Close() error { return nil }
+
+// WriteDirect implements spool.DirectWriter.
+func (h *handle) WriteDirect(p []byte, off int64) (int, error) {
+	if off%spool.DirectAlign != 0 || len(p)%spool.DirectAlign != 0 {
+		return 0, errors.ErrUnsupported
+	}
+	h.d.Directs.Add(1)
+	return h.WriteAt(p, off)
+}
