@@ -24,7 +24,7 @@ type PressureConfig struct {
 	// Suffer is the share of frames lost beyond what a camera loses without jobs,
 	// from which on it suffers (0.10), Calm the one below which it does not (0.03).
 	Suffer, Calm float64
-	// After is how many looks in a row must say so (2).
+	// After is how many looks in a row must say so (3).
 	After int
 	// RestMin is how long jobs rest at least (10 s); each rest that was of no
 	// lasting help is followed by one twice as long, up to RestMax (5 min).
@@ -40,7 +40,9 @@ func (c PressureConfig) withDefaults() PressureConfig {
 	if c.Calm <= 0 {
 		c.Calm = 0.03
 	}
-	c.After = max(c.After, 2)
+	if c.After <= 0 {
+		c.After = 3
+	}
 	if c.RestMin <= 0 {
 		c.RestMin = 10 * time.Second
 	}
@@ -134,7 +136,8 @@ func (g *gauge) weigh(now time.Time, c Camera, learn bool) float64 {
 		}
 		s.usual += (share - s.usual) / 4
 	}
-	s.excess += (max(0, share-s.usual) - s.excess) / 2 // one bad second is none
+	// Smoothed, and bounded, so that one bad second is none.
+	s.excess += (min(max(0, share-s.usual), 0.5) - s.excess) / 3
 	return s.excess
 }
 
@@ -164,13 +167,13 @@ func (g *gauge) press(now time.Time, worst float64, who string, working bool) {
 		}
 		return
 	}
-	if g.row++; g.row < g.cfg.After {
+	// After a long rest jobs work for a while in any case: they must get through
+	// some day.
+	if g.row++; g.row < g.cfg.After || !g.since.IsZero() && now.Sub(g.since) < g.rest/20 {
 		return
 	}
-	if !g.since.IsZero() {
-		if now.Sub(g.since) <= g.cfg.Relapse {
-			g.rest = min(2*g.rest, g.cfg.RestMax)
-		}
+	if !g.since.IsZero() && now.Sub(g.since) <= g.cfg.Relapse {
+		g.rest = min(2*g.rest, g.cfg.RestMax)
 	}
 	g.pressed = Pressed{On: true, Reason: fmt.Sprintf("making room for camera %s, which lost %.0f %% of its frames beyond the usual", who, 100*worst)}
 	g.since, g.row = now, 0

@@ -171,8 +171,16 @@ func (q *Jobs) tell(id string) {
 		return
 	}
 	ev := Event{Removed: id}
-	if j, err := q.Get(id); err == nil {
+	q.mu.Lock()
+	e := q.entries[id]
+	if e != nil {
+		j := q.view(e)
 		ev = Event{Job: &j}
+	}
+	doomed := e != nil && e.doomed
+	q.mu.Unlock()
+	if doomed {
+		return // its removal is told when it is done
 	}
 	for _, deliver := range w.deliver {
 		deliver(ev)
