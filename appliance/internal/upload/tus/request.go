@@ -75,7 +75,6 @@ func parseSpec(r *http.Request, draft bool) (upload.Spec, error) {
 			return upload.Spec{}, err
 		}
 		if t := r.Header.Get("Content-Type"); t != "" {
-			// tusd takes a type that cannot be read for a fault of its own.
 			if _, _, err := mime.ParseMediaType(t); err != nil {
 				return upload.Spec{}, intake.Wrong(upload.ErrInvalid, "Content-Type cannot be read: %v", err)
 			}
@@ -146,6 +145,5 @@ func answer(err error) handler.Error {
 func (d Deps) refuse(w http.ResponseWriter, err error) {
 	a := intake.AnswerTo(err)
 	a.SetRetry(w.Header())
-	w.Header().Set("Tus-Resumable", "1.0.0")
 	http.Error(w, a.Code+": "+err.Error(), a.Status)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,7 +103,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuseMethod(w, id)
 		return
 	}
-	req := &request{id: id, draft: r.Header.Get("Upload-Draft-Interop-Version") != ""}
+	req := &request{id: id, draft: slices.Contains(drafts, r.Header.Get("Upload-Draft-Interop-Version"))}
 	if r.Method == http.MethodPost || r.Method == http.MethodPatch {
 		leave, err := h.d.Turns.Enter()
 		if err != nil {
@@ -113,11 +114,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		req.body = intake.NewBody(w, r, h.c.Idle)
 		req.length = r.ContentLength
 		req.read(r, h.d.Check)
+		if req.draft && req.wrong != nil {
+			h.d.refuse(w, req.wrong) // tusd takes headers that it cannot read for its own fault
+			return
+		}
 		r.Body = &translated{req.body}
 	}
 	ctx := context.WithValue(r.Context(), key{}, req)
 	h.tusd.ServeHTTP(&writer{ResponseWriter: w, h: h, req: req, method: r.Method}, r.WithContext(ctx))
 }
+
+// drafts are the interop versions of the IETF's protocol that tusd speaks.
+var drafts = []string{"3", "4", "5", "6"}
 
 // overridden honours X-HTTP-Method-Override, for clients whose network lets POST pass only.
 func overridden(r *http.Request) *http.Request {
