@@ -53,7 +53,7 @@ type end struct {
 
 // process runs a worker's process to its end; seen is called with its id when it
 // says that it is confined, and began before it is told what to do.
-func process(t *testing.T, start link.Start, seen func(pid int), began ...func(pid int)) end {
+func process(t *testing.T, start link.Start, seen func(pid int, conn *link.Conn), began ...func(pid int, conn *link.Conn)) end {
 	t.Helper()
 	conn, file, err := link.Pair()
 	if err != nil {
@@ -72,7 +72,7 @@ func process(t *testing.T, start link.Start, seen func(pid int), began ...func(p
 	}
 	defer time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() }).Stop()
 	for _, do := range began {
-		do(cmd.Process.Pid)
+		do(cmd.Process.Pid, conn)
 	}
 	start.Camera = "test"
 	if err := conn.Send(link.KindStart, start); err != nil {
@@ -88,7 +88,7 @@ func process(t *testing.T, start link.Start, seen func(pid int), began ...func(p
 		case link.Confined:
 			e.confined = &v
 			if seen != nil {
-				seen(cmd.Process.Pid)
+				seen(cmd.Process.Pid, conn)
 			}
 		case link.Done:
 			e.done = &v
@@ -150,6 +150,54 @@ func TestConfinedWorkerWorksAsAFreeOne(t *testing.T) {
 	}
 }
 
+// A file that arrives while the worker is locked in is read as far as it comes.
+func TestConfinedWorkerReadsAGrowingFile(t *testing.T) {
+	whole, err := os.ReadFile(fileStart(t, "video/face_fragmented.mp4").Source.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines [2][]byte
+	for i, confine := range []bool{false, true} {
+		dir := t.TempDir()
+		source := filepath.Join(dir, "upload")
+		half := len(whole) / 2
+		if err := os.WriteFile(source, whole[:half], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		grow := func(_ int, conn *link.Conn) {
+			f, err := os.OpenFile(source, os.O_WRONLY|os.O_APPEND, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if _, err := f.Write(whole[half:]); err != nil {
+				t.Fatal(err)
+			}
+			if err := conn.Send(link.KindGrow, link.Grow{Bytes: int64(len(whole)), Complete: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		start := link.Start{
+			Mode: "file", Source: link.Source{URL: source}, Threads: 1, OutDir: filepath.Join(dir, "out"), NoVideo: true,
+			Confine: confine, Feed: &link.Grow{Bytes: int64(half)},
+		}
+		if !confine {
+			start.Feed = &link.Grow{Bytes: int64(len(whole)), Complete: true}
+			if err := os.WriteFile(source, whole, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e := process(t, start, grow)
+		if e.done == nil {
+			t.Fatalf("confined %v: fault %v\n%s", confine, e.fault, e.stderr)
+		}
+		lines[i], _ = output(t, start.OutDir)
+	}
+	if !bytes.Equal(lines[0], lines[1]) || len(lines[0]) == 0 {
+		t.Errorf("it finds\n%.300s\nand free, at once\n%.300s", lines[1], lines[0])
+	}
+}
+
 // output is what a run found, and its summary without the time that it took.
 func output(t *testing.T, dir string) ([]byte, map[string]any) {
 	t.Helper()
@@ -194,7 +242,7 @@ func TestEveryThreadOfAConfinedWorkerIsConfined(t *testing.T) {
 	start := fileStart(t, "video/one-by-one-person-detection.mp4")
 	start.Confine, start.NoVideo = true, true
 	looked := 0
-	e := process(t, start, func(pid int) {
+	e := process(t, start, func(pid int, _ *link.Conn) {
 		for range 10 { // while GStreamer starts its own
 			looked = max(looked, confinedThreads(t, pid))
 			time.Sleep(20 * time.Millisecond)
@@ -240,7 +288,7 @@ func confinedThreads(t *testing.T, pid int) int {
 func TestConfinedWorkerMeetsItsLimit(t *testing.T) {
 	start := fileStart(t, "video/face_h264.mp4")
 	start.Confine = true
-	e := process(t, start, nil, func(pid int) {
+	e := process(t, start, nil, func(pid int, _ *link.Conn) {
 		most := unix.Rlimit{Cur: 40 << 10, Max: 40 << 10}
 		if err := unix.Prlimit(pid, unix.RLIMIT_FSIZE, &most, nil); err != nil {
 			t.Fatal(err)

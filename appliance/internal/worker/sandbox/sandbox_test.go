@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -170,7 +171,11 @@ func TestSandbox(t *testing.T) {
 		judge(t, imprison(t, c), kernel{})
 	})
 	have := look()
-	for _, k := range []kernel{have, {abi: 1, seccomp: true}, {abi: 0, seccomp: true}, {abi: have.abi}, {abi: 1}, {}} {
+	kernels := []kernel{have, {abi: 1, seccomp: true}, {abi: 0, seccomp: true}, {abi: have.abi}, {abi: 1}, {}}
+	for i, k := range kernels {
+		if slices.Contains(kernels[:i], k) {
+			continue // this machine has no more
+		}
 		t.Run(fmt.Sprintf("Landlock %d, filter %v", k.abi, k.seccomp), func(t *testing.T) {
 			if k.abi > have.abi || k.seccomp && !have.seccomp {
 				t.Skipf("this kernel has Landlock %d, filter %v", have.abi, have.seccomp)

@@ -36,8 +36,8 @@ func systemPaths() []string {
 	}
 	if len(hardware()) > 0 {
 		// A driver's library finds its device's make, and a codec's media node its
-		// video node, by way of sysfs; libudev keeps the names.
-		paths = append(paths, "/sys/dev/char", "/sys/devices", "/sys/class/video4linux", "/sys/class/media", "/sys/class/drm", "/sys/bus/media", "/run/udev/data")
+		// video node, by way of these; libudev goes through them all, and keeps names.
+		paths = append(paths, "/sys/bus", "/sys/class", "/sys/dev", "/sys/devices", "/run/udev/data")
 	}
 	return paths
 }
