@@ -22,6 +22,7 @@ var version = "dev"
 type cli struct {
 	Run     runCmd     `cmd:"" help:"Run the box: cameras, viewers, API."`
 	Analyze analyzeCmd `cmd:"" help:"Analyse a video or picture file into a folder, without a server."`
+	Verify  verifyCmd  `cmd:"" help:"Analyse a file again and compare with a results folder."`
 	Push    pushCmd    `cmd:"" help:"Push video files to a box and fetch what is in them."`
 	Model   modelCmd   `cmd:"" help:"List, install and check models."`
 	Config  configCmd  `cmd:"" help:"Check a configuration file, or print its JSON Schema."`

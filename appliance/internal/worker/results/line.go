@@ -38,26 +38,46 @@ var ErrLog = errors.New("the results' log is damaged")
 // Read hands every line of a log to each, in order, until it returns an error,
 // which becomes Read's. Memory does not grow with the log.
 func Read(r io.Reader, each func(Line) error) error {
-	in := bufio.NewScanner(r)
-	in.Buffer(make([]byte, 64<<10), maxLine)
-	var seq uint64
-	for in.Scan() {
-		seq++
-		var l Line
-		if err := json.Unmarshal(in.Bytes(), &l); err != nil {
-			return fmt.Errorf("%w: line %d: %w", ErrLog, seq, err)
+	for c := newCursor(r); ; {
+		l, err := c.next()
+		if err != nil || l == nil {
+			return err
 		}
-		if l.Seq != seq {
-			return fmt.Errorf("%w: line %d says that it is number %d", ErrLog, seq, l.Seq)
-		}
-		if err := each(l); err != nil {
+		if err := each(*l); err != nil {
 			return err
 		}
 	}
-	if err := in.Err(); err != nil {
-		return fmt.Errorf("read the results' log: %w", err)
+}
+
+// cursor reads a log line by line.
+type cursor struct {
+	in  *bufio.Scanner
+	seq uint64
+}
+
+func newCursor(r io.Reader) *cursor {
+	in := bufio.NewScanner(r)
+	in.Buffer(make([]byte, 64<<10), maxLine)
+	return &cursor{in: in}
+}
+
+// next is the next line; nil at the end.
+func (c *cursor) next() (*Line, error) {
+	if !c.in.Scan() {
+		if err := c.in.Err(); err != nil {
+			return nil, fmt.Errorf("read the results' log: %w", err)
+		}
+		return nil, nil
 	}
-	return nil
+	c.seq++
+	var l Line
+	if err := json.Unmarshal(c.in.Bytes(), &l); err != nil {
+		return nil, fmt.Errorf("%w: line %d: %w", ErrLog, c.seq, err)
+	}
+	if l.Seq != c.seq {
+		return nil, fmt.Errorf("%w: line %d says that it is number %d", ErrLog, c.seq, l.Seq)
+	}
+	return &l, nil
 }
 
 // whole finds the end of the last line that is whole and follows on those before
