@@ -143,6 +143,9 @@ func (d *DB) backupTo(ctx context.Context, path string) error {
 		_, err = readHealth(f, info.Size())
 		return err
 	})
+	if ctx.Err() != nil {
+		err = ctx.Err() // bbolt does not wrap it
+	}
 	if err != nil {
 		return fmt.Errorf("back the database up to %s: %w", path, err)
 	}

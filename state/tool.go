@@ -133,7 +133,7 @@ func copyQuiet(dst, src *os.File) (bool, error) {
 		return false, err
 	}
 	before, err := boltfile.Metas(src, info.Size())
-	if err != nil {
+	if err != nil || before[0].Problem != nil {
 		_, err := io.Copy(dst, io.NewSectionReader(src, 0, info.Size()))
 		return true, err
 	}
@@ -141,7 +141,7 @@ func copyQuiet(dst, src *os.File) (bool, error) {
 		return false, err
 	}
 	after, err := boltfile.Metas(src, info.Size())
-	return err == nil && after[0] == before[0], nil
+	return err == nil && after[0].Txid == before[0].Txid, nil
 }
 
 // Check reads all of the file. An error wraps ErrDamaged where it is not one that

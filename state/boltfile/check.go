@@ -39,7 +39,14 @@ func Check(r io.ReaderAt, size int64, visit Visit) (Report, error) {
 
 // CheckAt is Check of the state that one meta stands for.
 func CheckAt(r io.ReaderAt, size int64, m Meta, torn bool, visit Visit) (Report, error) {
+	if m.Problem != nil {
+		return Report{}, m.Problem
+	}
 	c := checker{r: r, size: size, meta: m, visit: visit, used: map[uint64]bool{}}
+	if m.Freelist == noFreelist && int64(m.Pages)*m.PageSize > size {
+		// bbolt walks over all of them to see which are free.
+		return Report{}, damaged("it claims %d pages and has room for %d", m.Pages, size/m.PageSize)
+	}
 	if c.visit == nil {
 		c.visit = func([]string, []byte, []byte) error { return nil }
 	}

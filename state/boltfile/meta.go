@@ -38,9 +38,13 @@ type Meta struct {
 	Freelist uint64 // page
 	Pages    uint64 // pages in use or free; what lies behind is nothing
 	Txid     uint64
+	// Problem: its sum is right, so that bbolt would use it, and what it says
+	// cannot be. Nil: none.
+	Problem error
 }
 
-// parseMeta reads the meta that lies in p, a page's beginning.
+// parseMeta reads the meta that lies in p, a page's beginning. The error says
+// why bbolt would take it for none.
 func parseMeta(p []byte) (Meta, error) {
 	if len(p) < pageHeader+metaSize {
 		return Meta{}, damaged("the file ends in a meta page")
@@ -62,21 +66,26 @@ func parseMeta(p []byte) (Meta, error) {
 		PageSize: int64(le.Uint32(b[8:])), Root: le.Uint64(b[16:]),
 		Freelist: le.Uint64(b[32:]), Pages: le.Uint64(b[40:]), Txid: le.Uint64(b[48:]),
 	}
-	switch {
-	case m.PageSize < minPageSize || m.PageSize > maxPageSize || m.PageSize&(m.PageSize-1) != 0:
-		return Meta{}, damaged("a meta page says that pages have %d bytes", m.PageSize)
-	case m.Pages < 4 || m.Pages > maxPages:
-		return Meta{}, damaged("a meta page says that there are %d pages", m.Pages)
-	case m.Root < 2 || m.Root >= m.Pages:
-		return Meta{}, damaged("a meta page puts the root on page %d of %d", m.Root, m.Pages)
-	case m.Freelist != noFreelist && (m.Freelist < 2 || m.Freelist >= m.Pages):
-		return Meta{}, damaged("a meta page puts the free list on page %d of %d", m.Freelist, m.Pages)
-	}
+	m.Problem = m.problem()
 	return m, nil
 }
 
-// Metas are the valid metas of a file, the newer one first: one or two. The
-// error says why there is none.
+func (m Meta) problem() error {
+	switch {
+	case m.PageSize < minPageSize || m.PageSize > maxPageSize || m.PageSize&(m.PageSize-1) != 0:
+		return damaged("a meta page says that pages have %d bytes", m.PageSize)
+	case m.Pages < 4 || m.Pages > maxPages:
+		return damaged("a meta page says that there are %d pages", m.Pages)
+	case m.Root < 2 || m.Root >= m.Pages:
+		return damaged("a meta page puts the root on page %d of %d", m.Root, m.Pages)
+	case m.Freelist != noFreelist && (m.Freelist < 2 || m.Freelist >= m.Pages):
+		return damaged("a meta page puts the free list on page %d of %d", m.Freelist, m.Pages)
+	}
+	return nil
+}
+
+// Metas are the metas of a file that bbolt would use, the newer one first: one or
+// two. The error says why there is none.
 func Metas(r io.ReaderAt, size int64) ([]Meta, error) {
 	if size < minFile {
 		return nil, damaged("it has %d bytes; the smallest database has %d", size, 4*minFile)
@@ -93,10 +102,16 @@ func Metas(r io.ReaderAt, size int64) ([]Meta, error) {
 	}
 	first, err := at(0)
 	if err == nil {
+		if first.PageSize < minPageSize || first.PageSize > maxPageSize {
+			return nil, first.Problem // nobody knows where the second is
+		}
 		second, err2 := at(first.PageSize)
 		second.Page = 1
+		if second.PageSize != first.PageSize && second.Problem == nil {
+			second.Problem = damaged("its two meta pages tell different sizes of pages")
+		}
 		switch {
-		case err2 != nil || second.PageSize != first.PageSize:
+		case err2 != nil:
 			return []Meta{first}, nil
 		case second.Txid > first.Txid:
 			return []Meta{second, first}, nil

@@ -8,6 +8,9 @@ import (
 // CopyAt writes a database that is the state that m stands for, and nothing
 // else: both metas are m, so no later state shows.
 func CopyAt(w io.Writer, r io.ReaderAt, size int64, m Meta) error {
+	if m.Problem != nil {
+		return m.Problem
+	}
 	head := make([]byte, 2*m.PageSize)
 	meta := make([]byte, metaSize)
 	if _, err := r.ReadAt(meta, int64(m.Page)*m.PageSize+pageHeader); err != nil {
@@ -38,7 +41,7 @@ func TakeBack(f interface {
 	if err != nil {
 		return false, err
 	}
-	if len(metas) < 2 || metas[0].Txid <= txid || metas[1].Txid != txid {
+	if len(metas) < 2 || metas[0].Txid <= txid || metas[1].Txid != txid || metas[1].Problem != nil {
 		return false, nil
 	}
 	meta := make([]byte, metaSize)
