@@ -160,6 +160,9 @@ func (s *server) binary(p []byte) error {
 	case f.whole:
 		return nil // a repetition of what is there, checked by the whole file's hash
 	}
+	if err := f.teller.failed(); err != nil {
+		return err
+	}
 	return s.chunk(f, index, payload)
 }
 

@@ -3,6 +3,7 @@ package channel
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,8 +33,9 @@ type teller struct {
 	once    sync.Once
 	unasked atomic.Bool // chunks were taken since it was last asked
 
-	mu     sync.Mutex
-	newest upload.Info
+	mu      sync.Mutex
+	newest  upload.Info
+	failure error // of the file; it was told
 }
 
 func newTeller(s *server, id string, l layout, announced bool) *teller {
@@ -76,7 +78,7 @@ func (t *teller) run() {
 		case <-t.over:
 			return
 		case <-ask.C:
-			if t.unasked.Swap(false) && t.failed() {
+			if t.unasked.Swap(false) && t.lost() {
 				return
 			}
 		case <-t.changed:
@@ -106,14 +108,29 @@ func (t *teller) pause() bool {
 	}
 }
 
-// failed asks whether chunks that were taken did not become durable, and tells it.
-func (t *teller) failed() bool {
+// lost asks whether chunks that were taken did not become durable, and tells it.
+func (t *teller) lost() bool {
 	err := t.s.uploads.Flush(t.s.ctx, t.id)
 	if err == nil || t.s.ctx.Err() != nil || errors.Is(err, upload.ErrNotFound) || errors.Is(err, upload.ErrGone) {
 		return false // the watch tells
 	}
-	_ = t.s.conn.WriteText(problem(err)) // who is gone learns nothing
+	t.fail(err)
 	return true
+}
+
+// fail tells that nothing comes of the file, for good.
+func (t *teller) fail(err error) {
+	t.mu.Lock()
+	t.failure = err
+	t.mu.Unlock()
+	_ = t.s.conn.WriteText(problem(err)) // who is gone learns nothing
+}
+
+// failed is why nothing comes of the file, if so.
+func (t *teller) failed() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.failure
 }
 
 // tell says how the file stands, if the client knows the words; done: it has come to its end.
@@ -129,9 +146,11 @@ func (t *teller) tell(info upload.Info, told *[]state.Extent) (done bool, err er
 		}
 		return true, t.say(map[string]any{"done": map[string]any{"id": t.id, "job": job, "sha256": info.SHA256}})
 	case state.UploadRefused:
-		return true, t.s.conn.WriteText(problem(wrong("the file is refused: %s", info.Problem)))
+		t.fail(fmt.Errorf("%w: the file is refused: %s", upload.ErrGone, info.Problem))
+		return true, nil
 	case upload.Removed:
-		return true, t.s.conn.WriteText(problem(wrong("the upload was removed from the box")))
+		t.fail(fmt.Errorf("%w: it was removed from the box", upload.ErrGone))
+		return true, nil
 	}
 	return false, t.committed(info, told)
 }
