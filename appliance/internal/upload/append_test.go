@@ -39,10 +39,10 @@ func TestExpress(t *testing.T) {
 
 // TestExpressFaults lets writes and syncs of a fast Append fail.
 func TestExpressFaults(t *testing.T) {
-	const size = 14 << 20
+	const size = 11 << 20
 	whole := content(3, 0, size)
 	for _, op := range []spooltest.Op{spooltest.Write, spooltest.Datasync, spooltest.WriteBack} {
-		for n := int64(1); n < 20; n += 3 {
+		for n := int64(1); n < 20; n += 5 {
 			disk := spooltest.New(uint64(n))
 			var calls atomic.Int64
 			disk.Fault = func(got spooltest.Op, _ string) error {

@@ -203,20 +203,28 @@ func (s *Uploads) setSize(id string, size int64) error {
 		return err
 	}
 	defer e.unuse()
-	if status, known := e.status(); known < 0 && status == state.UploadReceiving {
-		if err := s.enlarge(e, f, size); err != nil {
-			return err
+	told := func(rec *state.Upload) error {
+		if n := len(rec.Have); rec.Size < 0 && n > 0 && rec.Have[n-1].To > size {
+			return fail(ErrConflict, "the upload has bytes up to %d, and is now said to have %d: begin a new one", rec.Have[n-1].To, size)
 		}
-	}
-	return s.change(e, func(rec *state.Upload) error {
-		if rec.Size == size {
-			return nil
-		}
-		if rec.Size >= 0 {
+		if rec.Size >= 0 && rec.Size != size {
 			return fail(ErrConflict, "the upload was said to have %d bytes, and now %d: begin a new one", rec.Size, size)
 		}
-		if n := len(rec.Have); n > 0 && rec.Have[n-1].To > size {
-			return fail(ErrConflict, "the upload has bytes up to %d, and is now said to have %d: begin a new one", rec.Have[n-1].To, size)
+		return nil
+	}
+	e.mu.Lock()
+	rec := e.rec
+	e.mu.Unlock()
+	if err := told(&rec); err != nil || rec.Size == size {
+		return err
+	}
+	if err := s.enlarge(e, f, size); err != nil {
+		return err
+	}
+	return s.change(e, func(rec *state.Upload) error {
+		// Again, for somebody may have been quicker.
+		if err := told(rec); err != nil || rec.Size == size {
+			return err
 		}
 		rec.Size = size
 		s.progressed(rec)
@@ -232,7 +240,10 @@ func (s *Uploads) enlarge(e *entry, f *spool.File, size int64) error {
 	if err != nil {
 		return err
 	}
-	if err := s.room(size - f.Allocated()); err != nil {
+	e.mu.Lock()
+	received := e.received
+	e.mu.Unlock()
+	if err := s.room(size - max(received, f.Allocated())); err != nil {
 		return err
 	}
 	if err := f.Allocate(size); !s.noteSparse(err) && err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"log/slog"
@@ -178,9 +177,3 @@ func holds(t testing.TB, file []byte, i Info, number uint64) {
 }
 
 var _ spool.FS = (*spooltest.Disk)(nil)
-
-func digits(n uint64) string {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], n)
-	return hex.EncodeToString(b[:])
-}
