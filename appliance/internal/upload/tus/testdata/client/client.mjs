@@ -1,6 +1,7 @@
 // One run of tus-js-client, told by a JSON argument what to do; says what
 // happens in JSON lines.
 import { createReadStream, statSync } from 'node:fs'
+import { PassThrough } from 'node:stream'
 import tus from 'tus-js-client'
 
 const o = JSON.parse(process.argv[2])
@@ -8,7 +9,8 @@ const say = (event, more = {}) => console.log(JSON.stringify({ event, ...more })
 
 function make(file, done) {
   const size = statSync(file).size
-  const source = o.stream ? createReadStream(file) : createReadStream(file, { highWaterMark: 1 << 20 })
+  // A stream that is not a file's is read once, from its beginning to its end.
+  const source = o.stream ? createReadStream(file).pipe(new PassThrough()) : createReadStream(file)
   let paused = false
   const options = {
     endpoint: o.endpoint,
