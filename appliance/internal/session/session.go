@@ -54,7 +54,7 @@ func newID() string {
 
 // open makes the connection and answers the offer. ended is called once or more
 // often when the session is over.
-func (s *Server) open(offer string, ended func(*session, string)) (ses *session, answer string, err error) {
+func (s *Server) open(offer string, ended func(*session, string)) (_ *session, answer string, err error) {
 	pc, err := s.d.Peers.Peer(peer.Options{Tune: func(e *webrtc.SettingEngine) {
 		e.DetachDataChannels()
 		e.SetSCTPMaxReceiveBufferSize(receiveBuffer)
@@ -63,7 +63,7 @@ func (s *Server) open(offer string, ended func(*session, string)) (ses *session,
 		return nil, "", err
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	ses = &session{id: newID(), pc: pc, ctx: ctx, cancel: cancel}
+	ses := &session{id: newID(), pc: pc, ctx: ctx, cancel: cancel}
 	ses.log = s.d.Log.With("session", ses.id[:8])
 	ses.ended = func(reason string) { ended(ses, reason) }
 	defer func() {

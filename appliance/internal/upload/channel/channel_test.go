@@ -10,10 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -22,38 +20,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/watchpost/watchpost/appliance/internal/upload"
+	"github.com/watchpost/watchpost/appliance/internal/upload/uploadtest"
 	"github.com/watchpost/watchpost/state"
-	"github.com/watchpost/watchpost/state/spool"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// store is the real one, in a folder of its own.
-func store(t testing.TB, dir string, c upload.Config) *upload.Uploads {
-	t.Helper()
-	db, _, err := state.Open(state.Options{Path: filepath.Join(dir, "state.db"), NoSync: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	bytes, err := spool.Open(filepath.Join(dir, "uploads"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	u, err := upload.Open(upload.Deps{Log: slog.New(slog.DiscardHandler), DB: db, Spool: bytes}, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ran := make(chan error, 1)
-	go func() { ran <- u.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := errors.Join(<-ran, u.Close(), db.Close(), bytes.Close()); err != nil && !errors.Is(err, context.Canceled) {
-			t.Error(err)
-		}
-	})
-	return u
-}
 
 // message is one of the channel.
 type message struct {
@@ -190,7 +161,7 @@ func sum(b []byte) string {
 	return hex.EncodeToString(s[:])
 }
 
-func complete(t *testing.T, u *upload.Uploads, id string) upload.Info {
+func complete(t *testing.T, u *uploadtest.Box, id string) upload.Info {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		i, err := u.Get(id)
@@ -206,7 +177,7 @@ func complete(t *testing.T, u *upload.Uploads, id string) upload.Info {
 	}
 }
 
-func same(t *testing.T, u *upload.Uploads, id string, want []byte) {
+func same(t *testing.T, u *uploadtest.Box, id string, want []byte) {
 	t.Helper()
 	path, err := u.Path(id)
 	if err != nil {
@@ -221,7 +192,7 @@ func same(t *testing.T, u *upload.Uploads, id string, want []byte) {
 // The plain protocol: chunks in any order, with repeats and keep-alives, of a file
 // that nobody announced; the size follows from the last chunk.
 func TestPlain(t *testing.T) {
-	u := store(t, t.TempDir(), upload.Config{})
+	u := uploadtest.Open(t, upload.Config{})
 	rng := rand.New(rand.NewPCG(3, 4))
 	for round := range 20 {
 		chunk := 1 + rng.IntN(5000)
@@ -267,7 +238,7 @@ func TestPlain(t *testing.T) {
 
 // A file is cut off, gone on with over a new channel, and told to be safe.
 func TestResume(t *testing.T) {
-	u := store(t, t.TempDir(), upload.Config{})
+	u := uploadtest.Open(t, upload.Config{})
 	rng := rand.New(rand.NewPCG(5, 6))
 	const size = 4096
 	data := random(rng, 100*size+123)
@@ -341,7 +312,7 @@ func TestResume(t *testing.T) {
 
 // What a client does wrong is told in words, ends its channel, and nothing else.
 func TestWrong(t *testing.T) {
-	u := store(t, t.TempDir(), upload.Config{MaxSize: 1 << 20})
+	u := uploadtest.Open(t, upload.Config{MaxSize: 1 << 20})
 	ok := make([]byte, 1000)
 	for name, c := range map[string]struct {
 		do   func(*client) error
@@ -393,7 +364,7 @@ func TestWrong(t *testing.T) {
 
 // A file whose hash is another one than was told is refused, and the client told.
 func TestWrongHash(t *testing.T) {
-	u := store(t, t.TempDir(), upload.Config{})
+	u := uploadtest.Open(t, upload.Config{})
 	c := serve(t, u, Options{})
 	if err := errors.Join(
 		c.announce(announcement{Name: "x", Size: 10, ChunkSize: 10, SHA256: strings.Repeat("ab", 32)}),
@@ -415,7 +386,7 @@ func FuzzMessages(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\x01\x00\x00\x00payload"), []byte(`{"upload":{"size":7,"chunk_size":7}}`), true)
 	f.Add([]byte{0, 0, 0, 0, 2, 0, 0, 0, 1}, []byte{1, 0, 0, 0, 2, 0, 0, 0, 2}, false)
 	f.Add([]byte{255, 255, 255, 255, 255, 255, 255, 255, 1}, []byte{254, 255, 255, 255, 255, 255, 255, 255, 1}, false)
-	u := store(f, f.TempDir(), upload.Config{MaxSize: 1 << 16, MaxOpen: 10000, Quota: 1 << 30})
+	u := uploadtest.Open(f, upload.Config{MaxSize: 1 << 16, MaxOpen: 10000, Quota: 1 << 30})
 	f.Fuzz(func(t *testing.T, a, b []byte, text bool) {
 		c := serve(t, u, Options{})
 		for _, m := range [][]byte{a, b, a} {
