@@ -14,8 +14,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/watchpost/watchpost/appliance/internal/worker/sandbox"
 )
 
 // The exit codes, as the program's help gives them.
@@ -265,11 +268,28 @@ func TestAnalyzeRefusals(t *testing.T) {
 		if err := os.Mkdir(out, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		// Everything written to detections.jsonl fails as on a full disk.
-		if err := os.Symlink("/dev/full", filepath.Join(out, "detections.jsonl.part")); err != nil {
-			t.Fatal(err)
+		// Everything written to detections.jsonl fails as on a full disk: it is the
+		// device of full(4), and no link to it, for the worker follows none out of its folder.
+		if err := syscall.Mknod(filepath.Join(out, "detections.jsonl.part"), syscall.S_IFCHR|0o600, 1<<8|7); err != nil {
+			t.Skipf("no full disk can be made (it takes root): %v", err)
 		}
 		refused(t, program(t, time.Minute, "analyze", media(t, "video/car-detection.mp4"), "--out", out, "--data", data, "--model", "motion", "--no-video"), exitOutput, "no space")
+	})
+	t.Run("link in the results", func(t *testing.T) {
+		if sandbox.Survey().LandlockABI == 0 {
+			t.Skip("this kernel has no Landlock: the worker follows the link")
+		}
+		out, victim := filepath.Join(t.TempDir(), "out"), write("victim", []byte("mine"))
+		if err := os.Mkdir(out, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(victim, filepath.Join(out, "detections.jsonl.part")); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, program(t, time.Minute, "analyze", media(t, video), "--out", out, "--data", data, "--model", "motion", "--no-video"), exitOutput, "permission denied")
+		if text, err := os.ReadFile(victim); err != nil || string(text) != "mine" {
+			t.Errorf("the file that the link names is %q: %v", text, err)
+		}
 	})
 	t.Run("model that is not installed", func(t *testing.T) {
 		out := filepath.Join(t.TempDir(), "out")
