@@ -92,6 +92,10 @@ func (d *DB) backupChanged(ctx context.Context) error {
 
 // autoBackup makes the next automatic backup and removes the oldest ones.
 func (d *DB) autoBackup(ctx context.Context) (string, error) {
+	// It may have been removed by somebody while the box runs.
+	if err := os.MkdirAll(d.opt.BackupDir, 0o755); err != nil {
+		return "", fmt.Errorf("make the folder of the backups: %w", err)
+	}
 	seq := 1
 	if old := backups(d.opt.BackupDir); len(old) > 0 {
 		seq = old[0].seq + 1

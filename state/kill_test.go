@@ -61,6 +61,55 @@ func writeForever(path string) int {
 	return 0
 }
 
+// A process that is killed while it makes or migrates the database leaves one
+// that opens, with every record.
+func TestKilledWhileOpening(t *testing.T) {
+	file, err := os.ReadFile(filepath.Join("testdata", "v1.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, after := 0, 0
+	for round := range 16 {
+		o := place(t, file, nil)
+		if round%4 == 3 { // there is none yet
+			if err := os.Remove(o.Path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), childEnv+"="+o.Path)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(rand.IntN(60_000)) * time.Microsecond)
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		d, how := opened(t, o)
+		if how.Restored != nil || how.Torn || len(how.Quarantined) > 0 {
+			t.Fatalf("round %d: %+v", round, how)
+		}
+		if how.Migrated != nil || how.Created {
+			before++
+		} else {
+			after++
+		}
+		uploads, jobs := fixtureRecords()
+		for _, u := range uploads {
+			if _, ok, err := d.Uploads().Get(u.ID); ok != (round%4 != 3) || err != nil {
+				t.Fatalf("round %d: upload %s: %v %v", round, u.ID, ok, err)
+			}
+		}
+		for _, j := range jobs {
+			if _, ok, err := d.Jobs().Get(j.ID); ok != (round%4 != 3) || err != nil {
+				t.Fatalf("round %d: job %s: %v %v", round, j.ID, ok, err)
+			}
+		}
+	}
+	t.Logf("killed before it was through: %d, after: %d", before, after)
+}
+
 // Whatever a process that is killed was told to be on disk is there, and no
 // transaction is there in part.
 func TestKilledProcessLosesNothing(t *testing.T) {

@@ -182,7 +182,11 @@ func (d *DB) begin(o *Opened) (err error) {
 		return err
 	}
 	o.Created = true
-	return makeNew(d.opt.Path, !d.opt.NoSync)
+	if err := makeNew(d.opt.Path, !d.opt.NoSync); err != nil {
+		return err
+	}
+	// The folder may be new as well, and what is in it lasts as long as it does.
+	return syncDir(filepath.Dir(filepath.Dir(d.opt.Path)))
 }
 
 // makeNew makes an empty database, whole or not at all.

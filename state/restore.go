@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -121,7 +122,28 @@ func replace(path, next, why string) (aside string, err error) {
 	if err := os.Rename(next, path); err != nil {
 		return aside, err
 	}
-	return aside, syncDir(filepath.Dir(path))
+	return aside, errors.Join(syncDir(filepath.Dir(path)), forgetOldest(path, why))
+}
+
+// keepAside bounds the files that are kept aside: a disk that damages the
+// database at every start must not be filled by that.
+const keepAside = 8
+
+func forgetOldest(path, why string) error {
+	entries, err := os.ReadDir(filepath.Dir(path)) // in the order of names, and so of time
+	if err != nil {
+		return err
+	}
+	var kept []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), filepath.Base(path)+"."+why+"-") {
+			kept = append(kept, filepath.Join(filepath.Dir(path), e.Name()))
+		}
+	}
+	for _, name := range kept[:max(0, len(kept)-keepAside)] {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
 }
 
 func freeName(name string) string {

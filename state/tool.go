@@ -25,37 +25,30 @@ type Entry struct {
 	Raw     []byte          `json:"raw,omitempty"`     // then, the bytes as they are
 }
 
-// Look is a database file at one moment, for reading. It may belong to a running
-// box: what is read then is a copy of one consistent state.
+// Look is a database file at one moment, for reading. A box's own file is copied
+// first, also while the box runs, and is not held while it is read.
 type Look struct {
-	InUse bool
+	InUse bool // a box is running with it
 	f     *os.File
 	size  int64
-	end   func() error
 }
 
 // OpenLook opens a database, or a backup, for reading; nothing is written to it
 // or beside it. An error is the file system's, or ErrInUse where a running box
 // writes so much that no quiet moment was found.
 func OpenLook(path string) (*Look, error) {
-	release, busy, err := shareLock(path)
-	if err != nil {
-		return nil, err
+	l := &Look{}
+	var err error
+	if l.f, err = os.Open(path); err != nil {
+		return nil, fmt.Errorf("read the database: %w", err)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("read the database: %w", err), release())
-	}
-	l := &Look{InUse: busy, f: f, end: func() error { return errors.Join(f.Close(), release()) }}
-	info, err := f.Stat()
+	info, err := l.f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("read the database: %s is not a file", path)
 	}
 	if err == nil {
 		l.size = info.Size()
-		if busy {
-			err = l.settle(path)
-		}
+		err = l.copyLocked(path)
 	}
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -64,57 +57,61 @@ func OpenLook(path string) (*Look, error) {
 }
 
 // Close lets go of the file.
-func (l *Look) Close() error { return l.end() }
+func (l *Look) Close() error { return l.f.Close() }
 
-// shareLock keeps a box from starting while the file is read, and reports
-// whether one is running. Without a lock file there is no box.
-func shareLock(path string) (release func() error, busy bool, err error) {
-	none := func() error { return nil }
-	f, err := os.Open(path + ".lock")
+// copyLocked goes on with a copy where the file is a box's own, which has a lock
+// beside it.
+func (l *Look) copyLocked(path string) error {
+	lock, err := os.Open(path + ".lock")
 	if errors.Is(err, fs.ErrNotExist) {
-		return none, false, nil
+		return nil
 	}
 	if err != nil {
-		return none, false, fmt.Errorf("see whether the database is in use: %w", err)
+		return fmt.Errorf("see whether the database is in use: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return none, true, f.Close()
+	defer lock.Close()
+	err = unix.Flock(int(lock.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	l.InUse = errors.Is(err, unix.EWOULDBLOCK)
+	if err != nil && !l.InUse {
+		return fmt.Errorf("see whether the database is in use: %w", err)
 	}
-	if err != nil {
-		return none, false, errors.Join(fmt.Errorf("see whether the database is in use: %w", err), f.Close())
-	}
-	return f.Close, false, nil
-}
-
-// settle replaces the file of a running box by a copy of one state of it. A
-// commit writes only to pages that are free in the state before it, so the copy is
-// of one state if no commit ended while it was made.
-func (l *Look) settle(path string) error {
 	tmp, err := os.CreateTemp("", "watchpost-look-*")
 	if err != nil {
 		return fmt.Errorf("copy the database: %w", err)
 	}
-	end := l.end
-	l.end = func() error { return errors.Join(tmp.Close(), end()) }
+	src := l.f
+	defer src.Close()
+	l.f = tmp
 	// Nobody else needs its name.
 	if err := os.Remove(tmp.Name()); err != nil {
 		return fmt.Errorf("copy the database: %w", err)
 	}
+	if l.InUse {
+		err = settle(tmp, src, path)
+	} else {
+		_, err = io.Copy(tmp, src)
+	}
+	if err != nil {
+		return fmt.Errorf("copy the database %s: %w", path, err)
+	}
+	info, err := tmp.Stat()
+	if err == nil {
+		l.size = info.Size()
+	}
+	return err
+}
+
+// settle copies one state of a running box's file. A commit writes only to pages
+// that are free in the state before it, so the copy is of one state if no commit
+// ended while it was made.
+func settle(dst, src *os.File, path string) error {
 	for until := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		quiet, err := copyQuiet(tmp, l.f)
-		switch {
-		case err != nil:
-			return fmt.Errorf("copy the database %s: %w", path, err)
-		case quiet:
-			info, err := tmp.Stat()
-			if err != nil {
-				return err
-			}
-			l.f, l.size = tmp, info.Size()
-			return nil
-		case time.Now().After(until):
-			return of(ErrInUse, "the database %s is in use, and was never quiet for long enough to be copied; try again, stop the box, or look at a backup in %s", path, filepath.Join(filepath.Dir(path), "backups"))
+		quiet, err := copyQuiet(dst, src)
+		if err != nil || quiet {
+			return err
+		}
+		if time.Now().After(until) {
+			return of(ErrInUse, "it is in use, and was never quiet for long enough; try again, stop the box, or look at a backup in %s", filepath.Join(filepath.Dir(path), "backups"))
 		}
 	}
 }
