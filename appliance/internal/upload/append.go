@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/watchpost/watchpost/state"
 	"github.com/watchpost/watchpost/state/spool"
 )
 
@@ -96,6 +97,9 @@ func (s *Uploads) finish(ctx context.Context, e *entry, offset, read int64) (int
 	err := await(ctx, done)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if err == nil && e.rec.Status == state.UploadRefused {
+		return read, nil // they were durable; that the file is not what was said is told by its status
+	}
 	n := min(spool.Reach(e.rec.Have, offset)-offset, read)
 	if err == nil && n < read {
 		err = e.lost()

@@ -7,8 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -106,16 +108,27 @@ func (b *box) stopAll() {
 	}
 }
 
-// content is what file number n has in [off, off+size): never zero, so that a hole is told from it.
+// content is what file number n has in [off, off+size): never zero, so that a hole is told from it, and of
+// an odd period, so that a shift is told, too.
 func content(n uint64, off, size int64) []byte {
+	t, there := contents.Load(n)
+	if !there {
+		table := make([]byte, 65537)
+		r := rand.New(rand.NewPCG(n, 3))
+		for i := range table {
+			table[i] = byte(1 + r.IntN(255))
+		}
+		t, _ = contents.LoadOrStore(n, table)
+	}
+	table := t.([]byte)
 	out := make([]byte, size)
-	for i := range out {
-		at := uint64(off) + uint64(i)
-		x := (at/7 + n*31 + 1) * 0x9E3779B97F4A7C15
-		out[i] = byte(x>>(8*(at%7)))&0x7f | 0x80
+	for i := int64(0); i < size; {
+		i += int64(copy(out[i:], table[(off+i)%int64(len(table)):]))
 	}
 	return out
 }
+
+var contents sync.Map // number to table
 
 func sumOf(p []byte) string {
 	s := sha256.Sum256(p)

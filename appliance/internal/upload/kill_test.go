@@ -113,7 +113,8 @@ func TestKill(t *testing.T) {
 	numbers := map[string]uint64{}
 	slowest, bytesAcked := 0, int64(0)
 	for round := range *killRounds {
-		out := killOne(t, self, dir, time.Duration(20+rand.IntN(180))*time.Millisecond)
+		// In the first moments, and while bytes are coming.
+		out := killOne(t, self, dir, round%3 > 0, time.Duration(1+rand.IntN(150))*time.Millisecond)
 		for line := range strings.Lines(out) {
 			var id string
 			var number uint64
@@ -144,8 +145,8 @@ func scan(line, format string, into ...any) bool {
 	return err == nil && n == len(into)
 }
 
-// killOne runs the victim for a while after its first word.
-func killOne(t *testing.T, self, dir string, after time.Duration) string {
+// killOne runs the victim for a while after it has opened the store or, with late, acknowledged bytes.
+func killOne(t *testing.T, self, dir string, late bool, after time.Duration) string {
 	t.Helper()
 	c := exec.Command(self)
 	c.Env = append(os.Environ(), victimFolder+"="+dir)
@@ -158,7 +159,14 @@ func killOne(t *testing.T, self, dir string, after time.Duration) string {
 		t.Fatal(err)
 	}
 	r := bufio.NewReader(pipe)
-	first, _ := r.ReadString('\n')
+	first := ""
+	for {
+		line, err := r.ReadString('\n')
+		first += line
+		if err != nil || !late || strings.HasPrefix(line, "ack") && !strings.HasSuffix(line, " 0 0\n") {
+			break
+		}
+	}
 	kill := time.AfterFunc(after, func() { _ = c.Process.Kill() })
 	rest, _ := io.ReadAll(r)
 	kill.Stop()
