@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,9 @@ import (
 // workerEnv has this test binary be a worker, with that data folder.
 const workerEnv = "WATCHPOST_TEST_MEDIA_WORKER"
 
+// segmentEnv gives it shorter segments, so that a short file has many.
+const segmentEnv = "WATCHPOST_TEST_SEGMENT"
+
 // TestWorkerProcess is no test: it is the worker of those below. What locks itself
 // in cannot get out again, so it has a process of its own.
 func TestWorkerProcess(t *testing.T) {
@@ -36,7 +40,8 @@ func TestWorkerProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	if err := Run(context.Background(), conn, Config{DataDir: data, Version: "test"}, log); err != nil {
+	segment, _ := strconv.Atoi(os.Getenv(segmentEnv))
+	if err := Run(context.Background(), conn, Config{DataDir: data, Version: "test", SegmentFrames: segment}, log); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(3)
 	}

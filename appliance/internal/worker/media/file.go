@@ -150,7 +150,7 @@ func (f *fileRun) parts() (*road, error) {
 	r := &road{
 		source: w.planSource(), read: w.play, ledger: &w.ledger, limiter: &w.limiter,
 		analysis: f.an, analyse: newQueue(fileDepth, false), rate: &w.rate, log: w.log,
-		rest: &w.rest, segments: &segments{},
+		rest: &w.rest, segments: newSegments(w.cfg.SegmentFrames),
 		onInfo: f.info,
 		onAnalysed: func(j *job, width, height int, tracks []vision.Track) error {
 			d := detections(j, width, height, tracks)

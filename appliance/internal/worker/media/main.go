@@ -24,6 +24,9 @@ type Config struct {
 	// DataDir holds the plugin registry's cache and the model runtime's library.
 	DataDir string
 	Version string
+	// SegmentFrames is how many frames of a file are between two checkpoints at
+	// most; 0: 250. Another number gives another video, of the same pictures.
+	SegmentFrames int
 }
 
 // errStopped ends a road that was told to stop.

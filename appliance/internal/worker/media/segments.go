@@ -16,8 +16,17 @@ const (
 // segments tells frames that are the last of their segment. Every frame of the
 // file has to pass, in order.
 type segments struct {
-	frames int // of the present one so far
-	begun  time.Duration
+	most, least int // frames
+	frames      int // of the present one so far
+	begun       time.Duration
+}
+
+// newSegments makes them of at most so many frames; 0: segmentFrames.
+func newSegments(most int) *segments {
+	if most <= 0 {
+		most = segmentFrames
+	}
+	return &segments{most: most, least: min(segmentLeast, most)}
 }
 
 func (s *segments) ends(pts time.Duration) bool {
@@ -25,7 +34,7 @@ func (s *segments) ends(pts time.Duration) bool {
 		s.begun = pts
 	}
 	s.frames++
-	if s.frames < segmentFrames && (s.frames < segmentLeast || pts-s.begun < segmentTime) {
+	if s.frames < s.most && (s.frames < s.least || pts-s.begun < segmentTime) {
 		return false
 	}
 	s.frames = 0
