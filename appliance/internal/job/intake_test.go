@@ -61,6 +61,9 @@ func TestAnalysisWhileUploading(t *testing.T) {
 		if f := w.start.Feed; f == nil || f.Bytes != 5000 || f.Complete || !j.Streamed {
 			t.Errorf("the worker was told %+v; %+v", f, j)
 		}
+		if d.q.InUse(a.u.ID) {
+			t.Error("an upload that arrives cannot be removed")
+		}
 		a.grow(9000)
 		time.Sleep(time.Second)
 		if g := w.lastGrown(); g != (link.Grow{Bytes: 9000}) {

@@ -117,20 +117,20 @@ func (q *Jobs) OfUpload(upload string) []string {
 	return ids
 }
 
-// InUse tells whether a job still needs an upload's bytes, and if not, when the
-// last one that did ended (zero: there was none).
-func (q *Jobs) InUse(upload string) (inUse bool, ended time.Time) {
+// InUse tells whether a job needs the bytes of an upload that is complete. One
+// that is arriving is its sender's: its jobs end with it.
+func (q *Jobs) InUse(upload string) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if f := q.files[upload]; f != nil && f.Arriving() {
+		return false
+	}
 	for _, e := range q.uploads[upload] {
 		if !over(e.rec.Status) || e.run != nil {
-			return true, time.Time{}
-		}
-		if e.rec.Ended.After(ended) {
-			ended = e.rec.Ended
+			return true
 		}
 	}
-	return false, ended
+	return false
 }
 
 // Event is something that happened to a job: one of the fields is set.
