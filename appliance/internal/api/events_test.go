@@ -3,7 +3,9 @@ package api
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -260,5 +262,50 @@ func TestStreamOutlivesReadTimeout(t *testing.T) {
 	c.send(Event{Camera: &Camera{ID: "yard", State: "offline"}})
 	if name, data := r.next(); name != "camera" || !strings.Contains(data, "offline") {
 		t.Errorf("after the timeouts: %s %s", name, data)
+	}
+}
+
+// Nor must it end a file that arrives slowly: its handler renews the deadlines.
+func TestFileOutlivesReadTimeout(t *testing.T) {
+	d := testDeps(newCameras(), &logs{})
+	d.Bodies = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := http.NewResponseController(w)
+		if err := errors.Join(c.SetReadDeadline(time.Now().Add(time.Minute)), c.SetWriteDeadline(time.Time{})); err != nil {
+			t.Errorf("the handler of files cannot reach the deadlines: %v", err)
+		}
+		echo("bodies").ServeHTTP(w, r)
+	})
+	h, err := New(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newServer(t.Context(), h, d.Log)
+	s.ReadTimeout, s.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	defer func() { s.Close(); <-ended }()
+	body, in := io.Pipe()
+	go func() {
+		for range 4 {
+			time.Sleep(100 * time.Millisecond)
+			fmt.Fprint(in, "x")
+		}
+		in.Close()
+	}()
+	req, err := http.NewRequestWithContext(t.Context(), "PUT", "http://"+l.Addr().String()+"/api/v1/uploads/slow", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got, err := io.ReadAll(res.Body); err != nil || !strings.HasSuffix(string(got), " 4 <nil>") {
+		t.Errorf("%s, %v", got, err)
 	}
 }
