@@ -16,6 +16,9 @@ import (
 // started: its plugins were looked over, which may take a process and a write, and
 // nothing of the source was opened yet.
 func (w *worker) confine() error {
+	if w.start.Mode != "file" {
+		return fmt.Errorf("a worker of mode %q needs more than a sandbox gives: confine file workers only", w.start.Mode)
+	}
 	// The sandbox may fill the folder, and not make it.
 	if err := os.MkdirAll(w.start.OutDir, 0o755); err != nil {
 		return link.Fault{Kind: link.FaultOutput, Message: fmt.Sprintf("make the results folder: %v", err)}
