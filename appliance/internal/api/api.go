@@ -43,6 +43,8 @@ type Deps struct {
 	// Tus and Bodies take files: Tus under /api/v1/tus, Bodies by POST and PUT
 	// under /api/v1/uploads. They bound the bodies and the time themselves.
 	Tus, Bodies http.Handler
+	// Channel answers offers of data channels under /api/v1/channel.
+	Channel http.Handler
 
 	Web     http.Handler // the pages: all paths that are not named here
 	SignIn  SignInPage
@@ -88,6 +90,10 @@ func New(d Deps) (http.Handler, error) {
 	mux.Handle("/api/v1/cameras/{id}/whep/{session}", d.Live)
 	if d.Tus != nil && d.Bodies != nil {
 		mountRoads(mux, d.Tus, d.Bodies)
+	}
+	if d.Channel != nil {
+		mux.Handle("/api/v1/channel", d.Channel)
+		mux.Handle("/api/v1/channel/{session}", d.Channel)
 	}
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { p.unknown(mux, w, r) })
 	mux.Handle("GET /metrics", d.Metrics)

@@ -173,6 +173,7 @@ type System struct {
 	RSS           int64     `json:"rss_bytes"`
 	Goroutines    int       `json:"goroutines"`
 	Loops         []Loop    `json:"loops" nullable:"false" doc:"The control loops and how late they ran"`
+	Notes         []string  `json:"notes,omitempty" doc:"What was out of the ordinary when the box started: a damaged database, what was restored"`
 }
 
 // Loop is one control loop under the stall meter.

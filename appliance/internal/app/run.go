@@ -144,6 +144,7 @@ type box struct {
 	server   *live.Server
 	cameras  *cameras
 	have     *hardware
+	push     *pushRoad // nil until it is opened
 	handler  http.Handler
 }
 
@@ -190,12 +191,19 @@ func (b *box) build() (err error) {
 		return err
 	}
 	b.registry.MustRegister(newCollector(b.cameras))
+	if err := b.openPushRoad(); err != nil {
+		return err
+	}
 	b.handler, err = b.frontDoor()
 	return err
 }
 
 // abandon takes down a box that was not built to its end.
 func (b *box) abandon() {
+	if b.push != nil {
+		// What went wrong in building counts more than what does in clearing up.
+		_ = b.push.close()
+	}
 	if b.server != nil {
 		b.server.Close()
 	}
@@ -229,14 +237,18 @@ func (b *box) frontDoor() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return api.New(api.Deps{
+	d := api.Deps{
 		Version: b.p.Version, Log: b.p.Log,
 		Cameras: b.cameras, Hardware: b.have.view, Models: b.models, System: b.system,
 		Live: b.server.Handler(), Web: pages.Handler(), SignIn: pages.SignIn,
 		Metrics: promhttp.HandlerFor(b.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}),
 		Healthz: b.meter, Readyz: b.ready,
 		Password: password,
-	})
+	}
+	if err := b.front(&d); err != nil {
+		return nil, err
+	}
+	return api.New(d)
 }
 
 // run runs all parts until ctx ends or one of them fails; then each takes itself
@@ -251,12 +263,14 @@ func (b *box) run(ctx context.Context) error {
 		return b.cameras.run(ctx, b.p.Log)
 	})
 	g.Go(func() error { return b.have.run(ctx) })
+	b.push.run(ctx, g)
+	g.Go(func() error { return b.announce(ctx) })
 	g.Go(func() error { return api.Serve(ctx, b.handler, b.p.Log, b.listener) })
 	b.ready.Set("http", nil)
 	b.greet()
 	err := g.Wait()
 	b.spawner.Close()
-	return err
+	return errors.Join(err, b.push.close())
 }
 
 // greet tells the person at the terminal where to look.
@@ -306,7 +320,7 @@ func (b *box) models(ctx context.Context) ([]api.Model, error) {
 func (b *box) system() api.System {
 	s := api.System{
 		Version: b.p.Version, Started: b.began, UptimeSeconds: time.Since(b.began).Seconds(),
-		RSS: health.ResidentBytes(), Goroutines: runtime.NumGoroutine(),
+		RSS: health.ResidentBytes(), Goroutines: runtime.NumGoroutine(), Notes: b.push.opened.Notes(),
 	}
 	for _, f := range b.meter.Figures() {
 		l := api.Loop{Name: f.Loop, P99MS: ms(f.P99), MaxMS: ms(max(f.Max, f.CallbackMax)), Stalls: f.Stalls}

@@ -191,6 +191,10 @@ func (s *Server) admit(ses *session) bool {
 	return true
 }
 
+// Peers is the factory of the viewers' connections, for others who share its ports.
+// It lives as long as the server.
+func (s *Server) Peers() *peer.Factory { return s.peers }
+
 // end closes a session, once, on a goroutine of its own: it is called from the
 // connection's callbacks too, which must not close it themselves.
 func (s *Server) end(ses *session, reason string) {
