@@ -111,6 +111,7 @@ func hasFixture(t *testing.T, what string, d *DB) {
 }
 
 func TestTruncatedFile(t *testing.T) {
+	t.Parallel()
 	file, backup := whole(t)
 	for _, n := range lengths(len(file)) {
 		how := survives(t, fmt.Sprintf("cut to %d bytes", n), place(t, file[:n], backup))
@@ -135,6 +136,7 @@ func lengths(size int) []int {
 // Each page is overwritten with zeros, with noise, and with another page: a
 // write that was lost, one that was torn, and one that went astray.
 func TestDamagedPages(t *testing.T) {
+	t.Parallel()
 	file, backup := whole(t)
 	const page = 4096
 	outcomes := map[string]int{}
@@ -180,6 +182,7 @@ func fillRandom(p []byte) {
 // One bit falls over, anywhere: in headers, in trees, and within records, where
 // only the record's own sum shows it.
 func TestFlippedBits(t *testing.T) {
+	t.Parallel()
 	file, backup := whole(t)
 	const page = 4096
 	outcomes := map[string]int{}

@@ -113,6 +113,7 @@ func TestKilledWhileOpening(t *testing.T) {
 // Whatever a process that is killed was told to be on disk is there, and no
 // transaction is there in part.
 func TestKilledProcessLosesNothing(t *testing.T) {
+	t.Parallel()
 	rounds := 40
 	if testing.Short() {
 		rounds = 5
