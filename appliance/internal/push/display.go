@@ -38,7 +38,7 @@ func (d *Display) Watch(p Progress) {
 	d.files[p.File] = p
 	changed := !known || before.Stage != p.Stage || fmt.Sprint(before.Err) != fmt.Sprint(p.Err)
 	if d.columns == nil {
-		if changed {
+		if changed && p.Stage != Sending { // its rate is not known yet
 			fmt.Fprintln(d.w, line(p, 0))
 		}
 		return
@@ -68,11 +68,22 @@ func (d *Display) draw() {
 		}
 	}
 	d.order = live
+	d.drawn = 0
+	queued := 0
 	for _, f := range live {
-		fmt.Fprintf(&out, "\x1b[2K%s\n", line(d.files[f], width))
+		p := d.files[f]
+		if p.Stage == Analysing && p.Remark != "" {
+			queued++ // a line for each might not fit on the screen
+			continue
+		}
+		fmt.Fprintf(&out, "\x1b[2K%s\n", line(p, width))
+		d.drawn++
+	}
+	if queued > 0 {
+		fmt.Fprintf(&out, "\x1b[2K%s\n", clip(fmt.Sprintf("%d files on the box wait for their analysis", queued), width-1))
+		d.drawn++
 	}
 	out.WriteString("\x1b[J")
-	d.drawn = len(live)
 	_, _ = io.WriteString(d.w, out.String()) // a display that is gone costs no file
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -46,7 +47,8 @@ type Options struct {
 	// file, unless Out is empty.
 	Wait bool
 	Out  string
-	// Parallel is how many files are on their way at once (3).
+	// Parallel is how many files are on their way at once (3); those that wait for
+	// their analysis do not count.
 	Parallel int
 	// Patience is how long a box may be away before a file is given up (5 min).
 	Patience time.Duration
@@ -81,28 +83,20 @@ func Run(ctx context.Context, o Options, files []string) ([]Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pusher{o: o, box: newBox(base, o.Password), memory: openMemory(o.Memory)}
+	p := &pusher{o: o, box: newBox(base, o.Password), memory: openMemory(o.Memory), sending: make(chan struct{}, o.Parallel)}
 	p.box.http.Transport = transport(o.Parallel)
 	defer p.box.http.CloseIdleConnections()
 	folders := folderNames(o.Out, files)
 	out := make([]Outcome, len(files))
-	next := make(chan int)
 	var wg sync.WaitGroup
-	for range min(o.Parallel, len(files)) {
-		wg.Go(func() {
-			for i := range next {
-				out[i] = p.push(ctx, files[i], folders[i])
-			}
-		})
-	}
-	for i := range files {
+	for i, f := range files {
 		select {
-		case next <- i:
+		case p.sending <- struct{}{}: // in the order in which they were given
+			wg.Go(func() { out[i] = p.push(ctx, f, folders[i]) })
 		case <-ctx.Done():
-			out[i] = Outcome{File: files[i], Err: ctx.Err()}
+			out[i] = Outcome{File: f, Err: ctx.Err()}
 		}
 	}
-	close(next)
 	wg.Wait()
 	return out, ctx.Err()
 }
@@ -153,10 +147,16 @@ type pusher struct {
 	o      Options
 	box    *box
 	memory *memory
+	// sending has as many places as files may be on their way.
+	sending chan struct{}
+	waiting atomic.Int64 // files that wait for their analysis
 }
 
-// push takes one file all the way.
+// push takes one file all the way. It holds a place in sending until the box has
+// the file.
 func (p *pusher) push(ctx context.Context, path, folder string) Outcome {
+	arrived := sync.OnceFunc(func() { <-p.sending })
+	defer arrived()
 	out := Outcome{File: path}
 	f, err := openFile(path)
 	if err != nil {
@@ -169,6 +169,7 @@ func (p *pusher) push(ctx context.Context, path, folder string) Outcome {
 	key := memoryKey(p.box.base.String(), f)
 	out.Upload = p.memory.get(key)
 	err = p.send(ctx, f, &out, key, show)
+	arrived()
 	if err == nil && p.o.Wait {
 		err = p.await(ctx, &out, folder, show)
 	}

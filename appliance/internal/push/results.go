@@ -51,7 +51,11 @@ func reason(j job) string {
 
 // ended waits for the newest job of an upload to come to its end.
 func (p *pusher) ended(ctx context.Context, id string, retry *retry, show *meter) (job, error) {
-	for wait := 100 * time.Millisecond; ; wait = min(wait*3/2, time.Second) {
+	p.waiting.Add(1)
+	defer p.waiting.Add(-1)
+	for wait := 100 * time.Millisecond; ; {
+		// Many files that wait ask less often each, so that the box is asked as often.
+		wait = min(wait*3/2, time.Second+time.Duration(p.waiting.Load())*50*time.Millisecond)
 		j, err := p.newest(ctx, id)
 		switch {
 		case err != nil:
