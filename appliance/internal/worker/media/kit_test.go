@@ -46,6 +46,8 @@ type session struct {
 	beats  []link.Beat
 	fault  *link.Fault
 	done   *link.Done
+
+	committed link.Committed
 }
 
 // begin runs a worker; what it plays may be given in the place of its source.
@@ -118,6 +120,8 @@ func (s *session) read() {
 			s.status = append(s.status, v)
 		case link.Beat:
 			s.beats = append(s.beats, v)
+		case link.Committed:
+			s.committed = v
 		case link.Fault:
 			s.fault = &v
 		case link.Done:
