@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 	"github.com/watchpost/watchpost/state"
 )
@@ -30,8 +32,9 @@ type desk struct {
 	procs []*actor
 	spawn error // of the next start
 
-	q    *Jobs
-	stop func()
+	q        *Jobs
+	registry *prometheus.Registry
+	stop     func()
 }
 
 func newDesk(t *testing.T) *desk {
@@ -62,7 +65,7 @@ func (d *desk) open() {
 	cfg.Dir = filepath.Join(d.dir, "jobs")
 	q, err := Open(Deps{
 		Log: slog.New(slog.NewTextHandler(d.t.Output(), nil)), DB: d.db, Files: d.files, Spawn: d.play, Sniff: sniffByte,
-		DefaultModel: func() string { return "house-model" }, Live: d.live,
+		DefaultModel: func() string { return "house-model" }, Live: d.live, Registerer: d.metrics(),
 	}, cfg)
 	if err != nil {
 		d.t.Fatal(err)
@@ -80,6 +83,12 @@ func (d *desk) open() {
 		d.db = nil
 	})
 	d.t.Cleanup(d.stop)
+}
+
+// metrics is a registry that is strict about what it is given.
+func (d *desk) metrics() *prometheus.Registry {
+	d.registry = prometheus.NewPedanticRegistry()
+	return d.registry
 }
 
 // sniffByte tells a file's layout by its first byte, when ten are there.

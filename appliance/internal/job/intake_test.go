@@ -143,7 +143,7 @@ func TestStalledUpload(t *testing.T) {
 		w.find(9)
 		_, other := d.upload("F")
 		for range 20 { // it still has something to do
-			w.say(link.KindBeat, link.Beat{Ledger: link.Ledger{Decoded: w.seq}})
+			w.say(link.KindBeat, link.Beat{Ledger: link.Ledger{Decoded: w.seq}, CPU: time.Duration(w.seq) * time.Second})
 			w.seq++
 			time.Sleep(2 * time.Second)
 		}
@@ -176,6 +176,57 @@ func TestStalledUpload(t *testing.T) {
 		w.finish()
 		if j := d.awaitStatus(a.job(), state.JobDone); j.Results != 11 {
 			t.Errorf("%+v", j)
+		}
+	})
+}
+
+// An upload that trickles in does not keep those waiting that are complete.
+func TestTricklingUpload(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		d.open()
+		a := d.arrive("F")
+		a.grow(1 << 20)
+		w := d.worker(1)
+		trickle := func(dur time.Duration, cpu float64) {
+			for end := time.Now().Add(dur); time.Now().Before(end); time.Sleep(time.Second) {
+				a.grow(a.u.Have[0].To + 10_000)
+				w.seq++
+				w.say(link.KindBeat, link.Beat{Ledger: link.Ledger{Decoded: w.seq}, CPU: time.Duration(cpu * float64(w.seq) * 1e9)})
+			}
+		}
+		trickle(5*time.Minute, 0.1) // nobody else wants the place
+		_, other := d.upload("F")
+		trickle(70*time.Second, 0.1)
+		if j := d.awaitStatus(a.job(), state.JobWaiting); j.Deaths != 0 {
+			t.Errorf("%+v", j)
+		}
+		d.worker(2).finish()
+		d.awaitStatus(other, state.JobDone)
+		a.grow(8 << 20)
+		time.Sleep(time.Minute)
+		if d.started() != 2 {
+			t.Error("it goes on for a few bytes")
+		}
+		a.complete()
+		w = d.worker(3)
+		d.upload("F")
+		w.seq = 0
+		trickle(5*time.Minute, 0.1)
+		if d.started() != 3 {
+			t.Error("a complete file has to give way")
+		}
+		w.seq = 0
+		w.finish()
+		d.awaitStatus(a.job(), state.JobDone)
+
+		a = d.arrive("F")
+		d.worker(4).finish()
+		a.grow(1 << 20)
+		w = d.worker(5)
+		d.upload("F")
+		trickle(5*time.Minute, 0.9) // it works
+		if d.started() != 5 {
+			t.Error("one that works has to give way")
 		}
 	})
 }

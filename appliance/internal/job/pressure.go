@@ -212,7 +212,7 @@ func (g *gauge) forget(cameras []Camera) {
 func (q *Jobs) rest(r *run, p Pressed) {
 	r.paused = p.On
 	if !p.On {
-		r.lastBytes, r.lastFrames = time.Now(), time.Now()
+		r.lastBytes, r.lastFrames, r.weighed = time.Now(), time.Now(), time.Now()
 	}
 	if r.proc != nil {
 		r.proc.Pause(link.Pause{On: p.On, Reason: p.Reason})

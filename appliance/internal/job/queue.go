@@ -170,8 +170,13 @@ func (q *Jobs) relieve(g *gauge, now time.Time) {
 	}
 }
 
-// starve stops the workers that wait for bytes which do not come; others may have
-// their places.
+// idleShare is the part of a processor below which a worker on an arriving file
+// has next to nothing to do.
+const idleShare = 0.25
+
+// starve stops the workers that wait for bytes which do not come, and, where other
+// jobs are ready, those whose bytes come so slowly that they hardly work. What they
+// found stays; they go on when it is worth it.
 func (q *Jobs) starve(now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -180,11 +185,39 @@ func (q *Jobs) starve(now time.Time) {
 		if r == nil || r.proc == nil || !r.stream || r.told.Complete || r.paused || r.asked != stopNot {
 			continue
 		}
-		if now.Sub(r.lastBytes) < q.cfg.StarveAfter || now.Sub(r.lastFrames) < q.cfg.StarveAfter {
-			continue
+		silent := now.Sub(r.lastBytes) >= q.cfg.StarveAfter && now.Sub(r.lastFrames) >= q.cfg.StarveAfter
+		worth := int64(wakeBytes)
+		if !silent {
+			if !q.idles(e, r, now) || !q.othersReady(now) {
+				continue
+			}
+			worth = max(8*wakeBytes, q.files[r.upload].Size/8)
 		}
 		r.asked = stopStarved
-		e.wakes = r.told.Bytes + wakeBytes
+		e.wakes = r.told.Bytes + worth
 		r.proc.Stop()
 	}
+}
+
+// idles tells, once in StarveAfter, whether a worker hardly worked since it was
+// last asked; mu is held.
+func (q *Jobs) idles(e *entry, r *run, now time.Time) bool {
+	took := now.Sub(r.weighed)
+	if took < q.cfg.StarveAfter || !e.last.has {
+		return false
+	}
+	share := (e.last.beat.CPU - r.worked).Seconds() / took.Seconds()
+	r.weighed, r.worked = now, e.last.beat.CPU
+	return share < idleShare
+}
+
+// othersReady tells whether a job waits for nothing but a place; mu is held.
+func (q *Jobs) othersReady(now time.Time) bool {
+	for _, e := range q.entries {
+		if f := q.files[e.rec.Upload]; f != nil && f.Complete() && e.run == nil && !e.doomed &&
+			e.rec.Status == state.JobQueued && !e.notBefore().After(now) {
+			return true
+		}
+	}
+	return false
 }

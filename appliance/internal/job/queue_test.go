@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 	"github.com/watchpost/watchpost/state"
@@ -80,6 +83,36 @@ func TestAnUploadIsAnalysed(t *testing.T) {
 			t.Errorf("results up to %d, %v", last, err)
 		}
 	})
+}
+
+func TestMetrics(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		d.open()
+		_, id := d.upload("F")
+		d.upload("F")
+		w := d.worker(1)
+		d.awaitStatus(id, state.JobRunning)
+		d.exports(`watchpost_job_queue_depth 1`, `watchpost_jobs{status="queued"} 1`, `watchpost_jobs{status="running"} 1`,
+			`watchpost_jobs{status="set_aside"} 0`, `watchpost_jobs_resting 0`, `watchpost_job_attempts_total 1`)
+		w.find(1)
+		w.finish()
+		d.awaitStatus(id, state.JobDone)
+		time.Sleep(time.Second)
+		d.exports(`watchpost_job_queue_depth 0`, `watchpost_jobs{status="done"} 1`, `watchpost_job_attempt_ends_total{end="done"} 1`,
+			`watchpost_job_attempt_ends_total{end="died"} 0`, `watchpost_job_seconds_count{end="done"} 1`, `watchpost_job_results_readers 1`)
+	})
+}
+
+// exports fails the test unless the metrics have these lines.
+func (d *desk) exports(lines ...string) {
+	d.t.Helper()
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(d.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.PanicOnError}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	for _, l := range lines {
+		if !strings.Contains(w.Body.String(), "\n"+l+"\n") {
+			d.t.Errorf("%s is not among\n%s", l, w.Body)
+		}
+	}
 }
 
 func TestQueueOrderAndLimit(t *testing.T) {

@@ -25,11 +25,18 @@ type run struct {
 	asked      stop
 	paused     bool
 	stream     bool
-	told       link.Grow // the last that the worker knows
-	lastBytes  time.Time // when told last grew
-	lastFrames time.Time // when the worker last decoded something
+	told       link.Grow     // the last that the worker knows
+	lastBytes  time.Time     // when told last grew
+	lastFrames time.Time     // when the worker last decoded something
+	weighed    time.Time     // when its work was last looked at,
+	worked     time.Duration // and how much processor time it had used then
 	said, done bool
 }
+
+// afterthought is how long a worker's unlooked-for end waits to be counted: what
+// ends the box often ends its workers too, and a little earlier. Where the box
+// goes down meanwhile, the end is nobody's fault.
+const afterthought = 250 * time.Millisecond
 
 // perform makes one attempt.
 func (q *Jobs) perform(ctx context.Context, e *entry, r *run) {
@@ -89,6 +96,9 @@ func (q *Jobs) attempt(ctx context.Context, e *entry, r *run, book *logbook) err
 	}
 	q.metrics.attempts.Inc()
 	v := q.work(ctx, r, j.Job, book)
+	if (v.end == endDied || v.end == endPassing) && !sleep(ctx, afterthought) {
+		v = verdict{end: endStopped}
+	}
 	q.conclude(ctx, e, r, v, book)
 	return nil
 }
@@ -119,7 +129,7 @@ func (q *Jobs) work(ctx context.Context, r *run, j state.Job, book *logbook) ver
 		g := f.grow()
 		start.Feed, r.told = &g, g
 	}
-	r.lastBytes, r.lastFrames = time.Now(), time.Now()
+	r.lastBytes, r.lastFrames, r.weighed = time.Now(), time.Now(), time.Now()
 	q.mu.Unlock()
 
 	proc, err := q.deps.Spawn(ctx, start, j.Settings, func(m link.Message) { q.report(r, book, m) })
