@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,7 +33,8 @@ import (
 // door is the whole front door, guard, timeouts and all, over real uploads.
 type door struct {
 	*uploadtest.Box
-	url string
+	url  string
+	stop func() error // ends api.Serve
 }
 
 func openDoor(t *testing.T, pages http.Handler) *door {
@@ -63,9 +65,9 @@ func openDoor(t *testing.T, pages http.Handler) *door {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- api.Serve(ctx, h, b.p.Log, l) }()
+	d.stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
+		if err := d.stop(); err != nil {
 			t.Errorf("serve: %v", err)
 		}
 	})
@@ -125,6 +127,44 @@ func TestOneUploadOnTwoRoads(t *testing.T) {
 		var p struct{ Detail string }
 		if got := d.ask(t, "GET", path, nil, &p); got != status || p.Detail == "" {
 			t.Errorf("%s: %d %q", path, got, p.Detail)
+		}
+	}
+}
+
+// A box that goes down does not wait for files that arrive, and keeps what came of them.
+func TestGoingDownKeepsWhatArrives(t *testing.T) {
+	d := openDoor(t, http.NotFoundHandler())
+	var conns []net.Conn
+	for _, head := range []string{"PUT /api/v1/uploads/x", "POST /api/v1/tus"} {
+		c, err := net.Dial("tcp", strings.TrimPrefix(d.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "%s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 1000\r\nContent-Type: application/offset+octet-stream\r\n\r\n0123456789", head)
+		conns = append(conns, c)
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if all := d.List(); len(all) == 2 && all[0].Contiguous == 10 && all[1].Contiguous == 10 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%+v", d.List())
+		}
+	}
+	if err := d.stop(); err != nil || strings.Contains(d.Log.String(), "cut off") {
+		t.Errorf("%v; log %s", err, d.Log.String())
+	}
+	for _, c := range conns {
+		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if all, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(all), "HTTP/1.1 503 ") || !strings.Contains(string(all), "Retry-After: 5") {
+			t.Errorf("told %s, %v", all, err)
+		}
+	}
+	d.Reopen()
+	for _, i := range d.List() {
+		if i.Contiguous != 10 || i.Status != state.UploadReceiving {
+			t.Errorf("%+v", i)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,8 @@ import (
 var (
 	// ErrInterrupted (409): a newer request goes on with the upload.
 	ErrInterrupted = errors.New("a newer request goes on with this upload")
+	// ErrShutdown (503): the box is going down.
+	ErrShutdown = errors.New("the box is going down: what came is kept, go on when it is back")
 	// ErrStalled (408): nothing came for too long.
 	ErrStalled = errors.New("nothing came for too long: the connection is taken for dead")
 	// ErrBroken (400): the connection ended, or what it brought was no body.
@@ -22,31 +25,39 @@ var (
 
 // Body is a request's body that may take as long as it likes while it makes
 // progress: each read has a deadline of its own, in place of the server's for the
-// whole request. Read and Whole belong to one goroutine, Interrupt to any.
+// whole request. It ends when the box goes down, so that what came is stored in
+// time. Read and Whole belong to one goroutine, Yield to any.
 type Body struct {
 	src     io.ReadCloser
 	control *http.ResponseController
 	idle    time.Duration
 	renewed time.Time
-	cut     atomic.Bool
+	cut     atomic.Pointer[error] // why it was interrupted
 	whole   bool
+	ended   func() bool // stops waiting for the box to go down
 }
 
 // NewBody takes over r's body and the deadlines of its connection. idle is how long one
-// read may take.
+// read may take. Call Release before the handler returns.
 func NewBody(w http.ResponseWriter, r *http.Request, idle time.Duration) *Body {
 	b := &Body{src: r.Body, control: http.NewResponseController(w), idle: idle}
 	b.renew(time.Now())
 	// The answer comes when the bytes are stored, however long that takes, and is
 	// so short that sending it does not wait for the reader.
 	_ = b.control.SetWriteDeadline(time.Time{}) // writers without deadlines need none
+	// While a body is being read its context ends with the server's, or after a
+	// read that failed, which says so itself.
+	b.ended = context.AfterFunc(r.Context(), func() { b.interrupt(ErrShutdown) })
 	return b
 }
 
+// Release gives the connection back to the server.
+func (b *Body) Release() { b.ended() }
+
 // Read implements io.Reader. An error other than io.EOF is one of this package.
 func (b *Body) Read(p []byte) (int, error) {
-	if b.cut.Load() {
-		return 0, ErrInterrupted
+	if why := b.cut.Load(); why != nil {
+		return 0, *why
 	}
 	n, err := b.src.Read(p)
 	switch {
@@ -62,15 +73,18 @@ func (b *Body) Read(p []byte) (int, error) {
 		// must not time out while the bytes are being stored.
 		_ = b.control.SetReadDeadline(time.Time{})
 		return n, io.EOF
-	case b.cut.Load():
-		return n, ErrInterrupted
 	case errors.Is(err, os.ErrDeadlineExceeded):
+		// The server ends the request's context at each error, so the deadline
+		// itself may look like the box's going down.
+		if why := b.cut.Load(); why != nil && time.Since(b.renewed) < b.idle {
+			return n, *why
+		}
 		return n, fmt.Errorf("%w (%v)", ErrStalled, b.idle)
 	}
 	return n, fmt.Errorf("%w: %v", ErrBroken, err)
 }
 
-// renew gives the next read its time. If Interrupt runs meanwhile, the next Read
+// renew gives the next read its time. If interrupt runs meanwhile, the next Read
 // sees that before it waits.
 func (b *Body) renew(now time.Time) {
 	b.renewed = now
@@ -80,9 +94,12 @@ func (b *Body) renew(now time.Time) {
 // Whole tells whether the body was read to its end.
 func (b *Body) Whole() bool { return b.whole }
 
-// Interrupt ends the body: a Read that waits returns, and each later one fails.
-func (b *Body) Interrupt() {
-	b.cut.Store(true)
+// Yield ends the body because a newer request wants to write.
+func (b *Body) Yield() { b.interrupt(ErrInterrupted) }
+
+// interrupt has a Read that waits return with why, and each later one.
+func (b *Body) interrupt(why error) {
+	b.cut.CompareAndSwap(nil, &why)
 	_ = b.control.SetReadDeadline(time.Unix(1, 0))
 }
 

@@ -26,6 +26,7 @@ func reading(t *testing.T, idle time.Duration, take func(*Body)) (address string
 	ends = make(chan outcome, 1)
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b := NewBody(w, r, idle)
+		defer b.Release()
 		if take != nil {
 			take(b)
 		}
@@ -92,8 +93,8 @@ func TestABrokenBodyIsNotWhole(t *testing.T) {
 func TestABodyIsInterrupted(t *testing.T) {
 	// While it waits, and before it begins.
 	for name, take := range map[string]func(*Body){
-		"waiting": func(b *Body) { time.AfterFunc(100*time.Millisecond, b.Interrupt) },
-		"before":  func(b *Body) { b.Interrupt() },
+		"waiting": func(b *Body) { time.AfterFunc(100*time.Millisecond, b.Yield) },
+		"before":  func(b *Body) { b.Yield() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			address, ends := reading(t, time.Hour, take)

@@ -81,6 +81,7 @@ var answers = []struct {
 	{upload.ErrInvalid, Answer{Status: http.StatusBadRequest, Code: "ERR_INVALID_REQUEST"}},
 	{ErrUnsupported, Answer{Status: http.StatusUnsupportedMediaType, Code: "ERR_UNSUPPORTED"}},
 	{ErrInterrupted, Answer{Status: http.StatusConflict, Code: "ERR_UPLOAD_INTERRUPTED"}},
+	{ErrShutdown, Answer{Status: http.StatusServiceUnavailable, Code: "ERR_SERVER_SHUTDOWN", Retry: 5 * time.Second}},
 	{ErrStalled, Answer{Status: http.StatusRequestTimeout, Code: "ERR_READ_TIMEOUT"}},
 	{ErrBroken, Answer{Status: http.StatusBadRequest, Code: "ERR_UNEXPECTED_EOF"}},
 	{context.Canceled, Answer{Status: http.StatusServiceUnavailable, Code: "ERR_CANCELED", Retry: 2 * time.Second}},

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,6 +75,41 @@ func TestACutConnectionKeepsWhatCame(t *testing.T) {
 			}
 			t.Logf("went on at %d, and was done %v later", i.Contiguous, time.Since(began))
 		})
+	}
+}
+
+// A file of which nothing came, and which nobody knows the id of, is not listed for a day.
+func TestNothingCame(t *testing.T) {
+	b := start(t, upload.Config{}, Config{})
+	var removed atomic.Bool
+	defer b.Watch("", func(i upload.Info) {
+		if i.Status == upload.Removed {
+			removed.Store(true)
+		}
+	})()
+	b.dial("/x", "Content-Length: 10").Close()
+	for end := time.Now().Add(20 * time.Second); !removed.Load(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("uploads: %+v", b.List())
+		}
+	}
+	if len(b.List()) != 0 {
+		t.Errorf("uploads: %+v", b.List())
+	}
+}
+
+// Room runs out in the middle of a file whose size nobody said: what came is kept.
+func TestNoRoomInTheMiddle(t *testing.T) {
+	b := start(t, upload.Config{Quota: 3 << 20}, Config{})
+	data, _ := uploadtest.Data(8, 4<<20)
+	a := b.do("PUT", "/x", unsized(data))
+	kept := b.problem(a, 507, "")
+	if kept.Contiguous == 0 || kept.Status != "receiving" || a.Header.Get("Location") != Path+"/"+kept.ID {
+		t.Errorf("%+v", kept)
+	}
+	b.problem(b.do("PUT", "/y", bytes.NewReader(data)), 507, "")
+	if all := b.List(); len(all) != 1 || all[0].Received < kept.Received {
+		t.Errorf("%+v", all)
 	}
 }
 

@@ -71,10 +71,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	// Who leaves now, or a box that shuts down, loses nothing: the file is stored,
+	// Who leaves now, or a box that goes down, loses nothing: the file is stored,
 	// and is checked without anybody waiting.
 	i, err := h.settle(r.Context(), q)
 	switch {
+	case err != nil && r.Context().Err() != nil && i.ID != "":
+		h.answer(w, http.StatusAccepted, i)
 	case err != nil:
 		h.refuse(w, err, &i)
 	case i.Status == state.UploadReceiving:

@@ -2,6 +2,7 @@ package plain
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/watchpost/watchpost/appliance/internal/upload"
@@ -25,9 +26,10 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *request) er
 		q.id = made.ID
 	}
 	body := intake.NewBody(w, r, h.c.Idle)
+	defer body.Release()
 	wait, cancel := context.WithTimeout(r.Context(), h.c.Patience)
 	defer cancel()
-	give, err := h.d.Turns.Take(wait, q.id, body.Interrupt)
+	give, err := h.d.Turns.Take(wait, q.id, body.Yield)
 	if err != nil {
 		return err
 	}
@@ -42,6 +44,10 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *request) er
 		return err
 	}
 	n, err := h.d.Uploads.Append(ctx, q.id, q.from(), body)
+	if q.found == nil && n == 0 && (errors.Is(err, intake.ErrBroken) || errors.Is(err, intake.ErrStalled)) {
+		// Nobody was told of it, and nothing came: it would only stand in the list.
+		err = errors.Join(err, h.d.Uploads.Remove(ctx, q.id))
+	}
 	if err != nil {
 		return err
 	}

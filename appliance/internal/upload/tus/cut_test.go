@@ -90,6 +90,30 @@ func TestSilenceEndsAConnection(t *testing.T) {
 	}
 }
 
+// Room runs out in the middle of a file whose size nobody said: what came is kept, and the
+// upload goes on when there is room.
+func TestNoRoomInTheMiddle(t *testing.T) {
+	b := start(t, upload.Config{Quota: 3 << 20}, Config{})
+	other, _ := b.create("Upload-Length", "1048576")
+	data, sum := uploadtest.Data(8, 5<<19)
+	path, id := b.create("Upload-Defer-Length", "1")
+	patch := func(from int) reply {
+		return b.do("PATCH", path, struct{ io.Reader }{bytes.NewReader(data[from:])}, "Content-Type", part, "Upload-Offset", fmt.Sprint(from))
+	}
+	b.want(patch(0), 507, "ERR_QUOTA_EXCEEDED")
+	b.want(b.do("POST", Path, nil, "Upload-Length", "3145728"), 507, "ERR_QUOTA_EXCEEDED")
+	kept, err := b.Get(id)
+	if err != nil || kept.Contiguous == 0 || kept.Status != state.UploadReceiving {
+		t.Fatalf("%+v, %v", kept, err)
+	}
+	b.want(b.do("DELETE", other, nil), 204, "")
+	b.want(patch(int(kept.Contiguous)), 204, "")
+	b.want(b.do("PATCH", path, nil, "Content-Type", part, "Upload-Offset", fmt.Sprint(len(data)), "Upload-Length", fmt.Sprint(len(data))), 204, "")
+	if i := b.Complete(id); i.SHA256 != sum {
+		t.Errorf("%+v", i)
+	}
+}
+
 // Slower than the server's timeouts for whole requests.
 func TestASlowUploadIsNotCut(t *testing.T) {
 	b := start(t, upload.Config{}, Config{Idle: 1500 * time.Millisecond})

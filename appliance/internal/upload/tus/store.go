@@ -127,11 +127,11 @@ func (f *file) FinishUpload(ctx context.Context) error {
 	if err != nil || i.WantSHA256 == "" || i.Status != state.UploadReceiving && i.Status != state.UploadChecking {
 		return f.s.fail(err)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.s.verdict)
+	ctx, cancel := context.WithTimeout(ctx, f.s.verdict)
 	defer cancel()
 	i, err = intake.Settle(ctx, f.s.d.Uploads, f.id)
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	case ctx.Err() != nil:
 		return nil // the bytes are there; the record will tell the rest
 	case err != nil:
 		return f.s.fail(err)
@@ -168,7 +168,7 @@ type lock struct {
 func (l *lock) Lock(ctx context.Context, _ func()) error {
 	var yield func()
 	if q := requestOf(ctx); q.body != nil {
-		yield = q.body.Interrupt
+		yield = q.body.Yield
 	}
 	give, err := l.turns.Take(ctx, l.id, yield)
 	if err != nil {

@@ -112,6 +112,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		defer leave()
 		req.body = intake.NewBody(w, r, h.c.Idle)
+		defer req.body.Release()
 		req.length = r.ContentLength
 		req.read(r, h.d.Check)
 		if req.draft && req.wrong != nil {

@@ -68,6 +68,9 @@ func (b *Box) open() {
 		if err := b.Uploads.Close(); err != nil {
 			b.t.Errorf("close uploads: %v", err)
 		}
+		if err := files.Close(); err != nil {
+			b.t.Errorf("close the files: %v", err)
+		}
 		if err := db.Close(); err != nil {
 			b.t.Errorf("close the database: %v", err)
 		}
