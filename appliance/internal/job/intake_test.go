@@ -141,7 +141,6 @@ func TestStalledUpload(t *testing.T) {
 		a.grow(1 << 20)
 		w := d.worker(1)
 		w.find(9)
-		_, other := d.upload("F")
 		for range 20 { // it still has something to do
 			w.say(link.KindBeat, link.Beat{Ledger: link.Ledger{Decoded: w.seq}, CPU: time.Duration(w.seq) * time.Second})
 			w.seq++
@@ -151,6 +150,8 @@ func TestStalledUpload(t *testing.T) {
 			t.Fatal("it was stopped though it was at work")
 		}
 		w.seq = 9
+		time.Sleep(25 * time.Second)
+		_, other := d.upload("F")
 		j := d.awaitStatus(a.job(), state.JobWaiting)
 		if j.Fault != "waiting for more of the upload" || j.Results != 9 || j.Deaths != 0 {
 			t.Errorf("%+v", j)
