@@ -279,10 +279,10 @@ func TestWarningsAreBounded(t *testing.T) {
 	var w warnings
 	for i := range 1000 {
 		w.add(fmt.Sprintf("block %d is damaged", i))
-		w.add(fmt.Sprintf("block %d is damaged", i))
+		w.add(fmt.Sprintf("block %d is damaged (%d times more)", i/2, i))
 	}
 	got := w.list()
-	if len(got) != maxWarnings+1 || !strings.HasPrefix(got[maxWarnings], "1950 more") {
+	if len(got) != maxWarnings+1 || !strings.HasPrefix(got[maxWarnings], "950 more") {
 		t.Errorf("%d warnings, the last %q", len(got), got[len(got)-1])
 	}
 }

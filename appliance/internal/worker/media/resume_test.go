@@ -31,7 +31,7 @@ func victim(t *testing.T, start link.Start, after time.Duration) (committed link
 	}
 	defer conn.Close()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestWorkerProcess$", "-test.timeout=2m")
-	cmd.Env = append(os.Environ(), workerEnv+"="+t.TempDir(), segmentEnv+"=25")
+	cmd.Env = append(os.Environ(), workerEnv+"="+t.TempDir(), segmentEnv+"=10")
 	cmd.ExtraFiles = []*os.File{file}
 	var words bytes.Buffer
 	cmd.Stderr = &words
@@ -126,8 +126,8 @@ func TestKilledWorkerGoesOn(t *testing.T) {
 	}{
 		{"motion", "video/bikes_bframes.mp4", func(t *testing.T, s *link.Start) {}},
 		{"model", "video/bikes_bframes.mp4", func(t *testing.T, s *link.Start) { s.Model, s.MaxFPS = yolox(t), 5 }},
-		{"model, gate, stream", "video/highway_asp.avi", func(t *testing.T, s *link.Start) {
-			s.Model, s.MaxFPS, s.Gate, s.NoVideo = yolox(t), 2, true, true
+		{"model, gate, stream", "video/face.mkv", func(t *testing.T, s *link.Start) {
+			s.Model, s.MaxFPS, s.Gate, s.NoVideo = yolox(t), 20, true, true
 			info, err := os.Stat(s.Source.URL)
 			if err != nil {
 				t.Fatal(err)

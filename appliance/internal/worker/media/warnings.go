@@ -2,43 +2,56 @@ package media
 
 import (
 	"fmt"
+	"regexp"
 	"sync"
 )
 
-// maxWarnings bounds what a hostile file can make the summary hold.
-const maxWarnings = 50
+// Bounds of what a hostile file can make the summary hold, and the worker keep.
+const (
+	maxWarnings = 50
+	maxKinds    = 1000
+)
 
-// warnings are what was wrong with a file though it can be analysed. A text that
-// repeats the one before it counts once.
+// warnings are what was wrong with a file though it can be analysed: each text once,
+// in the order of their first times. How often one came is in the ledger; the engine
+// tells repeats by the clock, and what is told here must not depend on that.
 type warnings struct {
-	mu       sync.Mutex
-	texts    []string
-	repeated int
+	mu    sync.Mutex
+	texts []string
+	known map[string]bool
 }
+
+// timesMore ends a text of the engine that it has told before.
+var timesMore = regexp.MustCompile(` \(\d+ times more\)$`)
 
 func (w *warnings) add(text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	text = oneLine(text)
-	if n := len(w.texts); n > 0 && w.texts[n-1] == text || n >= maxWarnings {
-		w.repeated++
+	text = timesMore.ReplaceAllString(oneLine(text), "")
+	if w.known[text] || len(w.known) >= maxKinds {
 		return
 	}
-	w.texts = append(w.texts, text)
+	if w.known == nil {
+		w.known = map[string]bool{}
+	}
+	w.known[text] = true
+	if len(w.texts) < maxWarnings {
+		w.texts = append(w.texts, text)
+	}
 }
 
 func (w *warnings) clear() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.texts, w.repeated = nil, 0
+	w.texts, w.known = nil, nil
 }
 
 func (w *warnings) list() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := append([]string(nil), w.texts...)
-	if w.repeated > 0 {
-		out = append(out, fmt.Sprintf("%d more warnings", w.repeated))
+	if n := len(w.known) - len(w.texts); n > 0 {
+		out = append(out, fmt.Sprintf("%d more kinds of warnings", n))
 	}
 	return out
 }
