@@ -36,6 +36,7 @@ type wish struct {
 	DuringCreation bool              `json:"duringCreation,omitempty"`
 	Override       bool              `json:"override,omitempty"`
 	Protocol       string            `json:"protocol,omitempty"`
+	Parallel       int               `json:"parallel,omitempty"`
 }
 
 // said is one line of what the client says.
@@ -212,6 +213,14 @@ func TestTusJSClient(t *testing.T) {
 		}
 		if u := n.List()[0]; u.Status != state.UploadRefused {
 			t.Errorf("%+v", u)
+		}
+	})
+
+	t.Run("in parallel parts, which is not offered", func(t *testing.T) {
+		n := begin(t, upload.Config{})
+		all, err := n.run(wish{Files: []string{file}, Parallel: 2})
+		if e, ok := event(all, "error"); err != nil || !ok || e.Status != 400 || !strings.Contains(e.Body, "as one upload") || len(n.List()) != 0 {
+			t.Errorf("%v: %+v", err, all)
 		}
 	})
 

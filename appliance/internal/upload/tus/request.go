@@ -50,6 +50,10 @@ func (q *request) read(r *http.Request, check func(state.Settings) error) {
 	if q.wrong == nil && q.checksum != nil && r.ContentLength < 0 {
 		q.wrong = intake.Wrong(upload.ErrInvalid, "Upload-Checksum needs a Content-Length, and this body has none")
 	}
+	if q.wrong == nil && r.Header.Get("Upload-Concat") != "" {
+		// Taken for a whole file, each part would be analysed.
+		q.wrong = intake.Wrong(upload.ErrInvalid, "concatenation is not offered here: send the file as one upload (parallelUploads: 1)")
+	}
 	if q.wrong == nil && r.Method == http.MethodPost {
 		q.spec, q.wrong = parseSpec(r, q.draft)
 		if q.wrong == nil && check != nil && q.spec.Settings != nil {

@@ -192,7 +192,7 @@ func TestWhatIsWrongIsTold(t *testing.T) {
 		"model":           {"POST", Path, "", []string{"Upload-Length", "1", "Upload-Metadata", "model " + b64("none")}, 400, io.ErrNoProgress.Error()},
 		"digest":          {"POST", Path, "", []string{"Upload-Length", "1", "Repr-Digest", "x"}, 400, "Repr-Digest"},
 		"misspelt word":   {"POST", Path + "?treshold=1", "", []string{"Upload-Length", "1"}, 400, "means nothing here"},
-		"concatenation":   {"POST", Path, "", []string{"Upload-Concat", "final;" + path}, 400, "ERR_INVALID_UPLOAD_LENGTH"},
+		"concatenation":   {"POST", Path, "", []string{"Upload-Concat", "partial", "Upload-Length", "1"}, 400, "as one upload"},
 		"unknown":         {"PATCH", nobody, "x", []string{"Content-Type", part, "Upload-Offset", "0"}, 404, "ERR_UPLOAD_NOT_FOUND"},
 		"no id":           {"PATCH", Path + "/x", "x", []string{"Content-Type", part, "Upload-Offset", "0"}, 404, "ERR_UPLOAD_NOT_FOUND"},
 		"type":            {"PATCH", path, "x", []string{"Upload-Offset", "0"}, 400, "ERR_INVALID_CONTENT_TYPE"},

@@ -42,6 +42,7 @@ function make(file, done) {
       done()
     },
   }
+  if (o.parallel) options.parallelUploads = o.parallel
   if (o.protocol) options.protocol = o.protocol
   if (!o.deferred && o.stream) options.uploadSize = size
   function fail(e) {
