@@ -219,7 +219,7 @@ func (t *routes) tellResults(ctx context.Context, w http.ResponseWriter, id stri
 		},
 		more: func(s *stream) bool {
 			for _, e := range news.take() {
-				if s.jobEvent(e); e.Job == nil {
+				if s.jobEvent(e, Job.whole); e.Job == nil {
 					return false
 				}
 			}

@@ -75,7 +75,7 @@ type Job struct {
 	Ledger    *Ledger         `json:"ledger,omitempty" doc:"How every frame ended, in this or the last attempt"`
 	Worker    *Worker         `json:"worker,omitempty" doc:"The media worker's process; absent while there is none"`
 	Sandbox   *JobSandbox     `json:"sandbox,omitempty" doc:"How the worker is confined, once it is"`
-	Outcome   json.RawMessage `json:"outcome,omitempty" doc:"The summary (summary.json), once done"`
+	Outcome   json.RawMessage `json:"outcome,omitempty" doc:"The summary (summary.json), once done; left out of lists and of /api/v1/jobs/events"`
 }
 
 // JobSettings are what a job is to do.
@@ -151,6 +151,12 @@ func (j Job) whole() Job {
 	return j
 }
 
+// brief is a job as lists tell it: outcomes are long, and there may be thousands.
+func (j Job) brief() Job {
+	j.Outcome = nil
+	return j.whole()
+}
+
 type jobList struct {
 	Jobs []Job `json:"jobs" nullable:"false"`
 }
@@ -209,7 +215,7 @@ func eventStreamResponse() map[string]*huma.Response {
 }
 
 func (t *routes) listJobs(context.Context, *struct{}) (*body[jobList], error) {
-	return &body[jobList]{jobList{each(t.d.Jobs.List(), Job.whole)}}, nil
+	return &body[jobList]{jobList{each(t.d.Jobs.List(), Job.brief)}}, nil
 }
 
 // job answers with a job, or with why there is none.
@@ -272,12 +278,12 @@ func (t *routes) jobsEvents(context.Context, *struct{}) (*huma.StreamResponse, e
 			pace: eventPace,
 			begin: func(s *stream) {
 				for _, j := range t.d.Jobs.List() {
-					s.event("job", j.whole())
+					s.event("job", j.brief())
 				}
 			},
 			more: func(s *stream) bool {
 				for _, e := range news.take() {
-					s.jobEvent(e)
+					s.jobEvent(e, Job.brief)
 				}
 				return true
 			},
@@ -285,9 +291,9 @@ func (t *routes) jobsEvents(context.Context, *struct{}) (*huma.StreamResponse, e
 	}}, nil
 }
 
-func (s *stream) jobEvent(e JobEvent) {
+func (s *stream) jobEvent(e JobEvent, view func(Job) Job) {
 	if e.Job != nil {
-		s.event("job", e.Job.whole())
+		s.event("job", view(*e.Job))
 	} else {
 		s.event("removed", removedJob{e.Removed})
 	}

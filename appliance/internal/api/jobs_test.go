@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -189,6 +192,53 @@ func (j *jobs) OpenFile(id, name string) (*OpenJobFile, error) {
 	f := j.file
 	f.Content, f.Closer = strings.NewReader("0123456789"), nothing{}
 	return &f, nil
+}
+
+// FuzzCursorParameters: whatever is asked for, the answer is lines in a row from
+// where it was asked on, or says what is wrong.
+func FuzzCursorParameters(f *testing.F) {
+	for _, s := range [][3]string{{"1", "0", ""}, {"4", "2", "3"}, {"0", "18446744073709551615", "18446744073709551615"}, {"-1", "x", "\x00"}, {"18446744073709551615", "1", "9223372036854775807"}, {"", "", " 1"}} {
+		f.Add(s[0], s[1], s[2])
+	}
+	all := newJobs(someJob("a"))
+	all.add(9, true)
+	d := testDeps(newCameras(), &logs{})
+	d.Jobs = all
+	h, err := New(d)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, from, limit, last string) {
+		q := url.Values{"from": {from}, "limit": {limit}}.Encode()
+		for _, path := range []string{"/api/v1/jobs/a/results?", "/api/v1/jobs/a/events?"} {
+			r := httptest.NewRequest("GET", path+q, nil)
+			r.Header.Set("Authorization", "Bearer "+testPassword)
+			r.Header.Set("Last-Event-ID", last)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			switch w.Code {
+			case 400, 422:
+				continue
+			case 200:
+			default:
+				t.Fatalf("%s%s: %d %s", path, q, w.Code, w.Body)
+			}
+			at := uint64(0)
+			for _, l := range strings.Split(w.Body.String(), "\n") {
+				var n struct{ Seq uint64 }
+				if i := strings.Index(l, `{"seq":`); i < 0 || json.Unmarshal([]byte(l[i:]), &n) != nil {
+					continue
+				}
+				if at != 0 && n.Seq != at+1 {
+					t.Fatalf("%s%s: %d after %d", path, q, n.Seq, at)
+				}
+				at = n.Seq
+			}
+			if want, err := strconv.ParseUint(from, 10, 64); err == nil && last == "" && limit == "" && want <= 9 && at != 9 {
+				t.Fatalf("%s%s: up to %d of 9", path, q, at)
+			}
+		}
+	})
 }
 
 func TestJobRoutes(t *testing.T) {
