@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -37,6 +38,11 @@ func (b *bench) startBox(ctx context.Context, source, listen string) (*box, erro
 	cmd.Stderr = os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
+	return started(cmd)
+}
+
+// started starts a program whose first line is "NAME: URL".
+func started(cmd *exec.Cmd) (*box, error) {
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -48,7 +54,7 @@ func (b *bench) startBox(ctx context.Context, source, listen string) (*box, erro
 	_, url, found := strings.Cut(strings.TrimSpace(line), ": ")
 	if err != nil || !found {
 		_ = cmd.Process.Kill()
-		return nil, fmt.Errorf("the box did not print its address but %q: %w", line, errorsFirst(err, cmd.Wait()))
+		return nil, fmt.Errorf("%s did not print its address but %q: %w", filepath.Base(cmd.Path), line, errorsFirst(err, cmd.Wait()))
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }() // ends with the process
 	return &box{cmd: cmd, url: url}, nil
@@ -102,6 +108,18 @@ func (x *box) system(ctx context.Context) (rss int64, err error) {
 
 // histogram reads one histogram without labels.
 func (x *box) histogram(ctx context.Context, name string) (*dto.Histogram, error) {
+	return x.labelled(ctx, name, nil)
+}
+
+// loopHistogram reads the histogram of one control loop.
+func (x *box) loopHistogram(ctx context.Context, name, loop string) (*dto.Histogram, error) {
+	return x.labelled(ctx, name, func(l []*dto.LabelPair) bool {
+		return slices.ContainsFunc(l, func(p *dto.LabelPair) bool { return p.GetName() == "loop" && p.GetValue() == loop })
+	})
+}
+
+// labelled reads the first histogram of a name whose labels are meant.
+func (x *box) labelled(ctx context.Context, name string, meant func([]*dto.LabelPair) bool) (*dto.Histogram, error) {
 	var h *dto.Histogram
 	err := x.get(ctx, "/metrics", func(r io.Reader) error {
 		p := expfmt.NewTextParser(model.UTF8Validation)
@@ -110,11 +128,13 @@ func (x *box) histogram(ctx context.Context, name string) (*dto.Histogram, error
 			return err
 		}
 		f := families[name]
-		if f == nil || len(f.Metric) != 1 || f.Metric[0].Histogram == nil {
-			return fmt.Errorf("no histogram %s", name)
+		for _, m := range f.GetMetric() {
+			if m.Histogram != nil && (meant == nil || meant(m.Label)) {
+				h = m.Histogram
+				return nil
+			}
 		}
-		h = f.Metric[0].Histogram
-		return nil
+		return fmt.Errorf("no histogram %s", name)
 	})
 	return h, err
 }

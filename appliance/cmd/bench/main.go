@@ -33,12 +33,21 @@ func benchmarks() []benchmark {
 		{"live", liveRoad},
 		{"fanout", fanout},
 		{"start", start},
+		{"upload-http", uploadHTTP},
+		{"upload-datachannel", uploadChannel},
+		{"upload-many", uploadMany},
 	}
 }
 
 func main() {
 	if livebench.IsClient() {
 		os.Exit(livebench.ClientMain())
+	}
+	for env, serve := range map[string]func(string) error{tusdEnv: serveTusd, pionEnv: servePion} {
+		if v := os.Getenv(env); v != "" {
+			fmt.Fprintln(os.Stderr, "bench:", serve(v))
+			os.Exit(1)
+		}
 	}
 	os.Exit(run(os.Args[1:], os.Stdout))
 }

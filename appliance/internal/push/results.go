@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -44,7 +45,7 @@ func (p *pusher) await(ctx context.Context, out *Outcome, folder string, show *m
 
 func reason(j job) string {
 	if j.Reason != "" {
-		return j.Reason
+		return strings.TrimPrefix(j.Reason, j.Name+": ") // the line begins with the name
 	}
 	return "the job is " + j.Status
 }
