@@ -61,8 +61,8 @@ type Deps struct {
 
 func (d Deps) check() error {
 	for name, missing := range map[string]bool{
-		"Log": d.Log == nil, "Cameras": d.Cameras == nil, "Hardware": d.Hardware == nil, "Models": d.Models == nil,
-		"System": d.System == nil, "Live": d.Live == nil, "Web": d.Web == nil, "SignIn": d.SignIn == nil,
+		"Log": d.Log == nil, "Cameras": d.Cameras == nil, "Uploads": d.Uploads == nil, "Hardware": d.Hardware == nil, "Models": d.Models == nil,
+		"System": d.System == nil, "Live": d.Live == nil, "Tus": d.Tus == nil, "Bodies": d.Bodies == nil, "Web": d.Web == nil, "SignIn": d.SignIn == nil,
 		"Metrics": d.Metrics == nil, "Healthz": d.Healthz == nil, "Readyz": d.Readyz == nil,
 	} {
 		if missing {
@@ -88,9 +88,7 @@ func New(d Deps) (http.Handler, error) {
 	})
 	mux.Handle("/api/v1/cameras/{id}/whep", d.Live)
 	mux.Handle("/api/v1/cameras/{id}/whep/{session}", d.Live)
-	if d.Tus != nil && d.Bodies != nil {
-		mountRoads(mux, d.Tus, d.Bodies)
-	}
+	mountRoads(mux, d.Tus, d.Bodies)
 	if d.Channel != nil {
 		mux.Handle("/api/v1/channel", d.Channel)
 		mux.Handle("/api/v1/channel/{session}", d.Channel)

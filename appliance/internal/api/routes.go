@@ -65,9 +65,7 @@ func (t *routes) register(mux *http.ServeMux) []byte {
 	huma.Register(api, operation("list-models", http.MethodGet, "/api/v1/models", "Installed models", "Box"), t.models)
 	huma.Register(api, operation("get-system", http.MethodGet, "/api/v1/system", "Version, memory, and how late the control loops ran", "Box"), t.system)
 	documentWHEP(api.OpenAPI())
-	if t.d.Uploads != nil {
-		t.registerUploads(api)
-	}
+	t.registerUploads(api)
 	if t.d.Jobs != nil {
 		t.registerJobs(api)
 	}
