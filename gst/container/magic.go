@@ -29,7 +29,7 @@ var magics = []struct {
 	{kind: "gif", fits: prefix("GIF8")},
 	{kind: "bmp", fits: isBMP},
 	{kind: "webp", fits: func(b []byte) bool { return riff(b, "WEBP") }},
-	{kind: "mpegps", fits: prefix("\x00\x00\x01\xba")},
+	{kind: "mpegps", fits: prefix("\x00\x00\x01\xba"), look: lookMPEGPS},
 	{kind: "mpegvideo", streamable: true, fits: prefix("\x00\x00\x01\xb3")},
 	{kind: "mpegts", streamable: true, fits: isTS},
 	{kind: "mpeg4", streamable: true, fits: isMPEG4},
@@ -39,6 +39,12 @@ var magics = []struct {
 
 func prefix(p string) func([]byte) bool {
 	return func(b []byte) bool { return bytes.HasPrefix(b, []byte(p)) }
+}
+
+// lookMPEGPS: packs follow each other, and a demuxer that reads at its own pace
+// drops most of them on short files.
+func lookMPEGPS(*window) (Layout, error) {
+	return Layout{Kind: "mpegps", Index: None, Streamable: true, Forward: true}, nil
 }
 
 func riff(b []byte, form string) bool {

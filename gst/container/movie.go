@@ -179,20 +179,20 @@ func (m *movie) edits(x box, t *track) {
 }
 
 // obstacle is why the pictures, which follow from at on, cannot be read in order
-// with the same result; empty: they can.
-func (m *movie) obstacle(at int64) string {
+// with the same result; empty: they can. forward: they should be.
+func (m *movie) obstacle(at int64) (why string, forward bool) {
 	for _, t := range m.tracks {
 		switch {
 		case t.disorder, t.first > 0 && t.first < uint64(at):
-			return remarkOrder
+			return remarkOrder, false
 		case !t.video:
 		case t.edits > 1:
-			return remarkEdit
-		case t.edits == 1 && t.reordered && t.duration > t.editEnd && t.duration-t.editEnd > uint64(t.scale/1000):
-			// Where the end is cut off, a demuxer that seeks leaves out pictures that
+			return remarkEdit, false
+		case t.edits == 1 && t.reordered && t.duration > t.editEnd:
+			// Where its end is cut off, a demuxer that seeks leaves out pictures that
 			// are shown before it and stored behind it.
-			return remarkEdit
+			forward = true
 		}
 	}
-	return ""
+	return "", forward
 }

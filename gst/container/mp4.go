@@ -109,7 +109,7 @@ func lookMovie(w *window, moov box, l Layout) (Layout, error) {
 		}
 	}
 	if !m.fragmented {
-		l.Remark = m.obstacle(moov.end)
+		l.Remark, l.Forward = m.obstacle(moov.end)
 	}
 	l.Streamable = l.Remark == ""
 	return l, nil

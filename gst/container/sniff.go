@@ -29,6 +29,9 @@ type Layout struct {
 	// Streamable: read as a stream, it gives the same pictures at the same times as
 	// the whole file does.
 	Streamable bool
+	// Forward: the whole file, too, is to be read as a stream. GStreamer's demuxers
+	// that seek leave out pictures of it.
+	Forward bool
 	// Remark is one line for people: why it is not streamable.
 	Remark string
 }
@@ -45,7 +48,7 @@ const (
 	remarkEnd     = "index at end: analysis starts after the last byte"
 	remarkKind    = "this kind of file is analysed once it is whole"
 	remarkOrder   = "its pictures are not stored in order: analysis starts after the last byte"
-	remarkEdit    = "its pictures are cut by an edit list: analysis starts after the last byte"
+	remarkEdit    = "its pictures are put together by an edit list: analysis starts after the last byte"
 	remarkNone    = "there is no index in it"
 	remarkDamaged = "its structure is damaged: analysis starts after the last byte"
 	remarkParts   = "it is in several parts: analysis starts after the last byte"
@@ -67,7 +70,7 @@ func Sniff(r io.ReaderAt, have, size int64) (Layout, error) {
 		if l.Kind == "" {
 			l.Index = Unknown
 		}
-		l.Need, l.Streamable, l.Remark = w.short, false, ""
+		l.Need, l.Streamable, l.Forward, l.Remark = w.short, false, false, ""
 		return l, nil
 	}
 	if w.err != nil {

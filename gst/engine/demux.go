@@ -51,6 +51,7 @@ type demuxer struct {
 	name  string // of the source, as plan.Name has it
 	loop  bool
 	size  int64  // of the file, 0: unknown
+	movie *movie // what its index says, nil: nothing is known
 	inlet *inlet // where its bytes come from, nil: the file itself
 	warn  func(string)
 
@@ -209,7 +210,7 @@ func (d *demuxer) ended() error {
 }
 
 func (d *demuxer) nothing() error {
-	if d.inlet != nil && d.inlet.fix.late.Load() {
+	if d.inlet != nil && d.inlet.movie.isLate() {
 		return fail(Unsupported, "%s: has its index at the end: it cannot be read before all of it is there", d.name)
 	}
 	if d.lacksTrack() {
@@ -235,7 +236,7 @@ func (d *demuxer) complaints() error {
 		}
 		switch m.kind {
 		case msgError:
-			if d.inlet != nil && d.inlet.fix.late.Load() {
+			if d.inlet != nil && d.inlet.movie.isLate() {
 				return d.nothing()
 			}
 			if d.refusesTransport(m) {
@@ -417,14 +418,19 @@ func (d *demuxer) learn(u *unit) {
 		d.facts.variable = true
 	}
 	d.facts.orientation = plan.Orientation(C.GoString(&tag[0]))
+	if d.movie != nil {
+		if o, ok := d.movie.orientation(d.src.Track); ok {
+			d.facts.orientation = o
+		}
+	}
 	if !d.facts.orientation.Known() {
 		d.warn("unknown orientation " + string(d.facts.orientation))
 		d.facts.orientation = ""
 	}
 	if d.in.Kind == plan.File && d.facts.duration == 0 {
 		d.facts.duration = time.Duration(C.wp_duration(d.pipe.self()))
-		if d.inlet != nil && d.inlet.duration() > 0 {
-			d.facts.duration = d.inlet.duration()
+		if d.inlet != nil && d.movie.duration() > 0 {
+			d.facts.duration = d.movie.duration()
 		}
 		// A kilobit a second is no video: some files state nonsense.
 		if d.size > 0 && d.facts.duration.Seconds() > float64(d.size*8)/1000 || d.facts.duration > 1000*time.Hour {

@@ -20,6 +20,7 @@ type Info struct {
 	FPS            float64
 	FPSNum, FPSDen int
 	Rotation       int           // degrees clockwise that were applied
+	Mirrored       bool          // it was mirrored before
 	Decoder        string        // the element; empty for raw video
 	Container      string        // the file's kind, as its name tells it; or rtsp, v4l2, test
 	Duration       time.Duration // 0: unknown
@@ -76,6 +77,12 @@ func Read(ctx context.Context, src plan.Source, h Handlers) error {
 	d, err := newDemuxer(input, in, src, name, r.warnings.add)
 	if err != nil {
 		return err
+	}
+	if err := d.look(); err != nil {
+		return err
+	}
+	if d.inlet != nil {
+		defer d.inlet.close()
 	}
 	r.demux = d
 	return r.run(ctx)

@@ -96,12 +96,12 @@ func (r *reader) describe(f *Frame, p pulled, d *decoder, s stream, known facts)
 	return Info{
 		Codec: s.human, Width: f.Width, Height: f.Height,
 		FPS: float64(n) / float64(den), FPSNum: n, FPSDen: den,
-		Rotation: s.orientation.Degrees(), Decoder: d.element, Container: container(r.in, r.src),
+		Rotation: s.orientation.Degrees(), Mirrored: s.orientation.Mirrored(), Decoder: d.element, Container: containerOf(r.in, r.src),
 		Duration: known.duration, Live: r.in.Live, VariableRate: variable,
 	}
 }
 
-func container(in plan.Input, src plan.Source) string {
+func containerOf(in plan.Input, src plan.Source) string {
 	if in.Kind != plan.File {
 		return in.Kind
 	}

@@ -94,6 +94,9 @@ var orientations = map[Orientation]struct {
 // Degrees is how far the picture is turned, clockwise.
 func (o Orientation) Degrees() int { return orientations[o].degrees }
 
+// Mirrored tells whether it is mirrored left to right, before it is turned.
+func (o Orientation) Mirrored() bool { return strings.HasPrefix(string(o), "flip-") }
+
 // Known tells whether the tag is one that can be applied.
 func (o Orientation) Known() bool { _, ok := orientations[o]; return ok }
 

@@ -112,15 +112,21 @@ func FilePath(raw string) string {
 	return raw
 }
 
+// OpenStream plans the input of a file whose bytes the engine brings, in order, to
+// an appsrc named "src".
+func OpenStream(s Source) Input {
+	return Input{
+		Kind: File, Parse: "parse", Live: s.Live,
+		Pipeline: Pipeline{
+			// A little waits, so that the engine can read on.
+			Launch: "appsrc name=src format=bytes block=true max-buffers=0 max-time=0 max-bytes=262144 ! parsebin name=parse " + units,
+		},
+	}
+}
+
 func openFile(s Source) Input {
 	if s.FD > 0 {
-		return Input{
-			Kind: File, Parse: "parse", Live: s.Live,
-			Pipeline: Pipeline{
-				// The engine pushes what it reads; a little waits, so that it can read on.
-				Launch: "appsrc name=src format=bytes block=true max-buffers=0 max-time=0 max-bytes=262144 ! parsebin name=parse " + units,
-			},
-		}
+		return OpenStream(s)
 	}
 	return Input{
 		Kind: File, Parse: "parse", Live: s.Live,
