@@ -1,11 +1,14 @@
 package upload
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/watchpost/watchpost/state"
@@ -55,6 +58,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 	defer u.Close()
 	b.SetBytes(benchSize)
+	before, most := resident(b), 0
 	for b.Loop() {
 		i, err := u.Create(context.Background(), Spec{Size: benchSize})
 		if err != nil {
@@ -64,12 +68,27 @@ func BenchmarkAppend(b *testing.B) {
 			b.Fatal(n, err)
 		}
 		b.StopTimer()
+		most = max(most, resident(b)-before)
 		if err := u.Remove(context.Background(), i.ID); err != nil {
 			b.Fatal(err)
 		}
 		u.emptyTrash(context.Background())
 		b.StartTimer()
 	}
+	b.ReportMetric(float64(most)/(1<<20), "MiB-grown")
+}
+
+// resident is the memory of this process, bytes.
+func resident(b *testing.B) int {
+	status, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var size, pages int
+	if _, err := fmt.Sscan(string(status), &size, &pages); err != nil {
+		b.Fatal(err)
+	}
+	return pages * os.Getpagesize()
 }
 
 // BenchmarkCopy is io.Copy into a file that is never synced.
@@ -88,5 +107,28 @@ func BenchmarkCopy(b *testing.B) {
 		b.StopTimer()
 		os.Remove(name)
 		b.StartTimer()
+	}
+}
+
+// BenchmarkSmall is 4 KiB, acknowledged, from several clients at once.
+func BenchmarkSmall(b *testing.B) {
+	for _, clients := range []int{1, 32} {
+		b.Run(fmt.Sprint(clients), func(b *testing.B) {
+			u := start(b, setup{dir: b.TempDir()})
+			defer u.stopAll()
+			var wait sync.WaitGroup
+			each := int64(b.N/clients + 1)
+			for range clients {
+				i := mustCreate(b, u, Spec{Size: -1})
+				wait.Go(func() {
+					for k := range each {
+						if _, err := u.Append(context.Background(), i.ID, k<<12, bytes.NewReader(content(1, k<<12, 4<<10))); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			wait.Wait()
+		})
 	}
 }

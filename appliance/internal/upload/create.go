@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -82,6 +83,7 @@ func (s *Uploads) record(spec Spec) (state.Upload, error) {
 	}
 	if spec.Settings != nil {
 		settings := *spec.Settings
+		settings.Classes = slices.Clone(settings.Classes)
 		rec.Settings = &settings
 	}
 	if spec.Size == 0 {
@@ -221,7 +223,7 @@ func (s *Uploads) setSize(id string, size int64) error {
 	if err := s.enlarge(e, f, size); err != nil {
 		return err
 	}
-	return s.change(e, func(rec *state.Upload) error {
+	err = s.change(e, func(rec *state.Upload) error {
 		// Again, for somebody may have been quicker.
 		if err := told(rec); err != nil || rec.Size == size {
 			return err
@@ -230,6 +232,16 @@ func (s *Uploads) setSize(id string, size int64) error {
 		s.progressed(rec)
 		return nil
 	}, nil)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byID[e.id] == e { // or it was removed at once, and promises nothing
+		s.promised += size - e.promise
+		e.promise = size
+	}
+	return nil
 }
 
 // enlarge sets room aside for an upload whose size is told late.

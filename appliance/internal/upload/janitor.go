@@ -12,8 +12,6 @@ import (
 const (
 	// idleFile is how long a file that nobody writes stays open.
 	idleFile = 20 * time.Second
-	// removeRetry is how long a removal that failed waits.
-	removeRetry = 30 * time.Second
 	// janitorEvery is how often it looks round at least.
 	janitorEvery = 10 * time.Second
 )
@@ -35,9 +33,7 @@ func (s *Uploads) tidy(ctx context.Context) {
 	for {
 		s.expire(ctx)
 		s.closeIdle(time.Now().Add(-idleFile))
-		if s.emptyTrash(ctx) {
-			time.AfterFunc(removeRetry, func() { wake(s.wakeJanitor) })
-		}
+		s.emptyTrash(ctx)
 		select {
 		case <-t.C:
 		case <-s.wakeJanitor:
@@ -150,8 +146,8 @@ func (s *Uploads) discard(name string, e *entry) {
 	wake(s.wakeJanitor)
 }
 
-// emptyTrash removes files; again: some could not be.
-func (s *Uploads) emptyTrash(ctx context.Context) (again bool) {
+// emptyTrash removes files. Those that it cannot remove stay for the next round.
+func (s *Uploads) emptyTrash(ctx context.Context) {
 	s.mu.Lock()
 	todo := make(map[string]*entry, len(s.trash))
 	for name, e := range s.trash {
@@ -164,17 +160,15 @@ func (s *Uploads) emptyTrash(ctx context.Context) (again bool) {
 		}
 		if err := s.deps.Spool.Remove(ctx, name); err != nil {
 			if ctx.Err() != nil {
-				return true
+				return
 			}
 			s.deps.Log.Warn("a file could not be removed; it is tried again", "file", s.deps.Spool.Path(name), "error", err)
-			again = true
 			continue
 		}
 		s.mu.Lock()
 		delete(s.trash, name)
 		s.mu.Unlock()
 	}
-	return again
 }
 
 // shut closes the file of an entry that has ended, unless a writer has not noticed yet; then closeIdle

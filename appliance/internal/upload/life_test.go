@@ -298,3 +298,39 @@ func FuzzCleanName(f *testing.F) {
 		}
 	})
 }
+
+func TestRate(t *testing.T) {
+	var r rate
+	now := time.Now()
+	r.add(now, 0)
+	for range 100 {
+		now = now.Add(200 * time.Millisecond)
+		r.add(now, 2000)
+	}
+	if got := r.at(now); got < 9_900 || got > 10_100 {
+		t.Errorf("2000 bytes each 200 ms are %f/s", got)
+	}
+	if got := r.at(now.Add(4 * time.Second)); got > 5_000 || got < 1_000 {
+		t.Errorf("after a pause of 4 s: %f/s", got)
+	}
+	if got := r.at(now.Add(time.Minute)); got != 0 {
+		t.Errorf("after a pause of a minute: %f/s", got)
+	}
+}
+
+// TestUnknownSize takes bytes up to the last one that fits, and tells nobody of less room than there is.
+func TestUnknownSize(t *testing.T) {
+	disk := spooltest.New(1)
+	disk.Capacity = 10_000
+	b := start(t, setup{disk: disk, dir: t.TempDir(), config: Config{Reserve: 1000}})
+	i := mustCreate(t, b, Spec{Size: -1})
+	mustAppend(t, b, i.ID, 0, content(1, 0, 9000))
+	n, err := b.Append(context.Background(), i.ID, 9000, bytes.NewReader(content(1, 9000, 1)))
+	refusedWith(t, "a byte of the reserve", err, ErrNoSpace)
+	if err := b.SetSize(context.Background(), i.ID, 9000); err != nil || n != 0 {
+		t.Fatal(n, err)
+	}
+	if got := b.untilStatus(i.ID, state.UploadComplete); got.SHA256 != sumOf(content(1, 0, 9000)) {
+		t.Error("wrong hash")
+	}
+}

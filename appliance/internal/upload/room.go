@@ -76,25 +76,45 @@ func (s *Uploads) grow(e *entry, end int64) error {
 		return err
 	}
 	want := end + grantStep
-	if size < 0 {
-		s.mu.Lock()
-		err := s.promiseLocked(e, max(want, e.promise))
-		if err != nil { // perhaps just these
-			want = end
-			err = s.promiseLocked(e, max(want, e.promise))
-		}
-		s.mu.Unlock()
-		if err != nil {
-			return err
-		}
-		if err := s.room(want - granted); err != nil {
-			return err
-		}
-	} else if err := s.room(0); err != nil {
+	err := s.grant(e, size, granted, want)
+	if err != nil { // perhaps just these
+		want = end
+		err = s.grant(e, size, granted, want)
+	}
+	if err != nil {
 		return err
 	}
 	e.mu.Lock()
 	e.granted = max(e.granted, want)
 	e.mu.Unlock()
 	return nil
+}
+
+// grant asks quota and disk for an upload's bytes up to want, of which granted may be there already. Those of
+// a known size are within the quota since it was told.
+func (s *Uploads) grant(e *entry, size, granted, want int64) error {
+	if size >= 0 {
+		return s.room(0)
+	}
+	s.mu.Lock()
+	before := e.promise
+	if s.byID[e.id] != e { // what was removed promises nothing
+		s.mu.Unlock()
+		return e.refused()
+	}
+	err := s.promiseLocked(e, max(want, before))
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err = s.room(want - granted); err == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.promise == want { // nobody else has asked for more meanwhile
+		s.promised -= e.promise - before
+		e.promise = before
+	}
+	return err
 }

@@ -34,8 +34,8 @@ func (w *watchers) tell(id string, info func() Info) {
 
 // Watch calls deliver after each change of the upload, or of all if id is "", until
 // stop is called; never two at a time, and never after stop. After a removal it gets an Info with status
-// Removed. deliver must return at once and call nothing of this package. What was before is not delivered: call
-// Get after Watch.
+// Removed. deliver must return at once and call nothing of this package; stop waits for a delivery that is under
+// way, so it must not be called with a lock that deliver takes. What was before is not delivered: call Get after Watch.
 func (s *Uploads) Watch(id string, deliver func(Info)) (stop func()) {
 	w := &s.watchers
 	w.mu.Lock()
