@@ -151,8 +151,8 @@ func (p Program) analyzeInWorker(ctx context.Context, data string, start link.St
 	}
 	name := legible(filepath.Base(start.Source.URL))
 	if exit.Fault != nil {
-		// The engine names the source by its whole path, which the caller knows.
-		why := strings.TrimPrefix(exit.Fault.Message, start.Source.URL+": ")
+		// The engine names the source too.
+		why := strings.TrimPrefix(strings.TrimPrefix(exit.Fault.Message, start.Source.URL+": "), filepath.Base(start.Source.URL)+": ")
 		return link.Done{}, of(kindOf(exit.Fault.Kind), "%s: %s", name, why)
 	}
 	text := fmt.Sprintf("%s: the media worker died", name)
