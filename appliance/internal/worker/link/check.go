@@ -79,7 +79,7 @@ func checkValue(kind Kind, v any) error {
 	case KindConfined:
 		var m Confined
 		if m, ok = v.(Confined); ok && (m.LandlockABI < 0 || len(m.Missing) > MaxObjects) {
-			err = fmt.Errorf("Landlock ABI %d, %d protections missing", m.LandlockABI, len(m.Missing))
+			err = fmt.Errorf("sandbox: Landlock ABI %d, %d protections missing", m.LandlockABI, len(m.Missing))
 		}
 	}
 	if !ok {
