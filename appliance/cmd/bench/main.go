@@ -36,6 +36,7 @@ func benchmarks() []benchmark {
 		{"upload-http", uploadHTTP},
 		{"upload-datachannel", uploadChannel},
 		{"upload-many", uploadMany},
+		{"crash", crashRounds},
 	}
 }
 
