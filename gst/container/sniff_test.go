@@ -220,6 +220,23 @@ func TestStructures(t *testing.T) {
 	}
 }
 
+func TestWhole(t *testing.T) {
+	head := append(atom("ftyp", make([]byte, 8)), atom("moov", make([]byte, 50))...)
+	fragment := append(atom("moof", make([]byte, 80)), atom("mdat", make([]byte, 300))...)
+	film := append(append(bytes.Clone(head), fragment...), fragment...)
+	for have := range int64(len(film) + 1) {
+		want := int64(0)
+		for _, end := range []int{16, len(head), len(head) + len(fragment), len(film)} {
+			if have >= int64(end) {
+				want = int64(end)
+			}
+		}
+		if got := Whole(&arriving{t: t, data: film, have: have}, have); got != want {
+			t.Fatalf("of %d bytes %d are whole, want %d", have, got, want)
+		}
+	}
+}
+
 func FuzzSniff(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x18ftypisom\x00\x00\x00\x01mdat\xff\xff\xff\xff\xff\xff\xff\xff"), int64(100), int64(200))
 	f.Add(matroska(element1(idTracks, element1(idTrack, element1(idTrackType, []byte{1})))), int64(50), int64(-1))
@@ -242,5 +259,8 @@ func FuzzSniff(f *testing.F) {
 			t.Errorf("untyped error %v", err)
 		}
 		grow(t, data, int64(len(data)))
+		if n := Whole(a, have); n > have {
+			t.Errorf("%d of %d bytes are whole", n, have)
+		}
 	})
 }

@@ -17,6 +17,9 @@
 // somebody. The finished file has them once, in its sample entry (avc1, which
 // every player knows), if they were the same all along; else it remains avc3.
 //
+// Readers of the growing file should be given whole fragments (gst/container has
+// Whole for that): Chromium ends with an error in half of one.
+//
 // Time. The scale is 90 kHz, and frames keep their times: durations are the
 // differences of presentation times, and the last frame lasts as long as the one
 // before it. A first frame that is later than 0 stays where it is: by the
