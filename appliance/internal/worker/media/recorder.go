@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/watchpost/watchpost/appliance/internal/vision/draw"
@@ -13,7 +12,6 @@ import (
 	"github.com/watchpost/watchpost/appliance/internal/worker/movie"
 	"github.com/watchpost/watchpost/appliance/internal/worker/results"
 	"github.com/watchpost/watchpost/gst/engine"
-	"github.com/watchpost/watchpost/gst/plan"
 )
 
 // recorder makes a file's annotated video. Every picture waits for its own frame's
@@ -38,6 +36,11 @@ type recorder struct {
 	encoder *engine.Encoder   // of this segment; nil between two
 
 	sent, late uint64 // pictures that are in the video, and that an encoder left out
+
+	// inside are the pictures that the encoder has, oldest first: if it gives up, the
+	// next one gets them.
+	inside []*engine.Frame
+	gone   []string // elements that gave up
 
 	mu    sync.Mutex
 	units []engine.Unit // out of the encoder, not in the video yet
@@ -68,7 +71,10 @@ func (r *recorder) came(*engine.Frame) bool { return true }
 // ctx is done, or with the first picture that cannot be written: a recording with a
 // hole is none.
 func (r *recorder) run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, r.stop()) }()
+	defer func() {
+		err = errors.Join(err, r.stop())
+		r.letGo()
+	}()
 	for {
 		select {
 		case <-ctx.Done():
@@ -108,16 +114,7 @@ func (r *recorder) record(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	if r.encoder == nil {
-		if err := r.beginSegment(f, j.fps); err != nil {
-			f.Release()
-			return err
-		}
-	}
-	if err := r.encoder.Push(f); err != nil {
-		return fmt.Errorf("encode h264: %w", err)
-	}
-	if err := r.write(); err != nil {
+	if err := r.encode(f, j.fps); err != nil {
 		return err
 	}
 	if !j.ends {
@@ -159,100 +156,6 @@ func (r *recorder) mark() (*results.Recording, error) {
 	return &rec, nil
 }
 
-// beginSegment starts an encoder; the first decides how all are made.
-func (r *recorder) beginSegment(f *engine.Frame, fps float64) error {
-	m, first := r.made, r.made.Encoder == ""
-	elements := []string{m.Encoder}
-	if first {
-		m.Width, m.Height = fit(f.Width, f.Height, r.profile.MaxHeight)
-		m.FPS, elements = fps, nil
-	}
-	num, den := frameRate(m.FPS)
-	e, err := engine.NewEncoder(plan.Encode{
-		Elements: elements, Codec: "h264", Width: m.Width, Height: m.Height, FPSNum: num, FPSDen: den,
-		Bitrate: r.profile.Bitrate, GOP: int(r.profile.KeyframeInterval.Seconds()*m.FPS + 0.5), Threads: r.threads,
-	}, r.out)
-	if err != nil {
-		err = fmt.Errorf("start the h264 encoder at %dx%d: %w", m.Width, m.Height, err)
-		if !first && r.movie != nil {
-			return anew(err.Error())
-		}
-		return err
-	}
-	r.encoder = e
-	r.started(e.Name())
-	m.Encoder = e.Name()
-	m.Width, m.Height = e.Size()
-	r.made = m
-	if r.movie == nil {
-		if r.movie, err = movie.Create(r.path, movie.Video{Width: m.Width, Height: m.Height}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// endSegment takes what is still in the encoder, and closes it.
-func (r *recorder) endSegment() error {
-	if r.encoder == nil {
-		return nil
-	}
-	e := r.encoder
-	r.encoder = nil
-	if err := e.Close(); err != nil {
-		return fmt.Errorf("encode h264: %w", err)
-	}
-	for range e.Skipped() {
-		r.late++
-		r.ledger.pictureLate()
-	}
-	return r.write()
-}
-
-// out takes a unit from the encoder's goroutine. What it keeps is bounded by what
-// is in the encoder: write follows every picture that goes in.
-func (r *recorder) out(u engine.Unit) {
-	r.spent.add(u.Encode)
-	r.mu.Lock()
-	r.units = append(r.units, u)
-	r.mu.Unlock()
-}
-
-// write moves finished units into the video.
-func (r *recorder) write() error {
-	r.mu.Lock()
-	units := r.units
-	r.units = nil
-	r.mu.Unlock()
-	for _, u := range units {
-		err := r.movie.Write(movie.Unit{Data: u.Data, PTS: u.PTS, Keyframe: u.Keyframe})
-		switch {
-		case err == nil:
-			r.sent++
-			r.ledger.pictureSent()
-		case errors.Is(err, movie.ErrUnit):
-			r.late++
-			r.ledger.pictureLate()
-		default:
-			return err
-		}
-	}
-	return nil
-}
-
-// stop lets go of an encoder that is not needed any more.
-func (r *recorder) stop() error {
-	if r.encoder == nil {
-		return nil
-	}
-	e := r.encoder
-	r.encoder = nil
-	if err := e.Close(); err != nil {
-		return fmt.Errorf("close the encoder: %w", err)
-	}
-	return nil
-}
-
 // finish writes the whole video with its index in front.
 func (r *recorder) finish(ctx context.Context, to string) error {
 	if r.movie == nil {
@@ -265,14 +168,4 @@ func (r *recorder) close() {
 	if r.movie != nil {
 		r.movie.Close() // what counts was committed
 	}
-}
-
-// encoders lists what to try for a codec, best first, without one that failed; nil:
-// the engine's own order.
-func encoders(codec, without string) []string {
-	order := slices.DeleteFunc(plan.EncoderOrder(codec), func(e string) bool { return e == without })
-	if slices.ContainsFunc(order, engine.HasElement) {
-		return order
-	}
-	return nil
 }
