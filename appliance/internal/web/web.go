@@ -134,10 +134,13 @@ func (p *Pages) serve(w http.ResponseWriter, r *http.Request) {
 
 // isPage tells the addresses of ui/src/main.ts.
 func isPage(at string) bool {
-	if at == "/" || at == "/system" {
+	if at == "/" || at == "/system" || at == "/files" {
 		return true
 	}
 	id, ok := strings.CutPrefix(at, "/cameras/")
+	if !ok {
+		id, ok = strings.CutPrefix(at, "/files/")
+	}
 	id = strings.TrimSuffix(id, "/")
 	return ok && id != "" && !strings.Contains(id, "/")
 }

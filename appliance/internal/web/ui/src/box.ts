@@ -30,9 +30,26 @@ export async function get<T>(path: string): Promise<T> {
   return (await response.json()) as T;
 }
 
-export async function post(path: string): Promise<void> {
-  const response = await fetch(path, { method: "POST", signal: AbortSignal.timeout(10_000) });
+/** Asks the box to do something; body is sent as JSON. */
+export async function send<T>(method: "POST" | "PATCH" | "DELETE", path: string, body?: unknown): Promise<T | undefined> {
+  const request: RequestInit = { method, signal: AbortSignal.timeout(30_000) };
+  if (body !== undefined) {
+    request.headers = { "Content-Type": "application/json" };
+    request.body = JSON.stringify(body);
+  }
+  const response = await fetch(path, request);
   if (!response.ok) throw await refusal(response);
+  if (!response.headers.get("Content-Type")?.includes("json")) return undefined;
+  return (await response.json()) as T;
+}
+
+export async function post(path: string): Promise<void> {
+  await send("POST", path);
+}
+
+/** An error in words for the person at the page. */
+export function inWords(err: unknown): string {
+  return err instanceof Refusal ? err.message : "The box does not answer: try again in a moment.";
 }
 
 export type LinkState = "connecting" | "connected" | "lost" | "resting";
@@ -40,15 +57,49 @@ export type LinkState = "connecting" | "connected" | "lost" | "resting";
 export interface Listener {
   camera(camera: Camera): void;
   detections(detections: Detections): void;
-  link(state: LinkState, words: string): void;
+  link: ShowLink;
 }
+
+/** Says how the connection to the box is. */
+export type ShowLink = (state: LinkState, words: string) => void;
+
+/**
+ * Makes one link of several streams': each gets a function of its own, and what
+ * is shown is the worst of them.
+ */
+export function worst(streams: number, show: ShowLink): ShowLink[] {
+  const order: LinkState[] = ["lost", "connecting", "resting", "connected"];
+  const now = Array.from({ length: streams }, () => ({ state: "connecting" as LinkState, words: "Connecting to the box…" }));
+  return now.map((mine) => (state, words) => {
+    mine.state = state;
+    mine.words = words;
+    const shown = order.map((o) => now.find((n) => n.state === o)).find((n) => n !== undefined) ?? mine;
+    show(shown.state, shown.words);
+  });
+}
+
+/** What is done with each kind of event; the value is its parsed data. */
+export type Handlers = Record<string, (data: never) => void>;
 
 const silenceLimit = 25_000; // ms; the box gives a sign of life every ten seconds
 
 const lost = "Your browser lost the box";
 
-/** The event stream of one page. It rests while the tab is hidden. */
+/** The cameras' event stream of one page. */
 export class Events {
+  private readonly stream: EventStream;
+
+  constructor(path: string, listener: Listener) {
+    this.stream = new EventStream(path, { camera: (c: Camera) => listener.camera(c), detections: (d: Detections) => listener.detections(d) }, (state, words) => listener.link(state, words));
+  }
+
+  close(): void {
+    this.stream.close();
+  }
+}
+
+/** An event stream of the box. It rests while the tab is hidden. */
+export class EventStream {
   private source: EventSource | undefined;
   private failures = 0;
   private timer = 0;
@@ -56,7 +107,12 @@ export class Events {
   private lastEvent = 0;
   private closed = false;
 
-  constructor(private readonly path: string, private readonly listener: Listener) {
+  constructor(
+    private readonly path: string,
+    private readonly handlers: Handlers,
+    private readonly link: ShowLink,
+    private readonly begins: () => void = () => undefined,
+  ) {
     document.addEventListener("visibilitychange", this.visibility);
     this.watch = window.setInterval(() => this.checkSilence(), 5_000);
     this.visibility();
@@ -73,7 +129,7 @@ export class Events {
     if (this.closed) return;
     if (document.hidden) {
       this.stop();
-      this.listener.link("resting", "Resting while this tab is hidden");
+      this.link("resting", "Resting while this tab is hidden");
     } else if (!this.source) {
       this.open();
     }
@@ -87,24 +143,24 @@ export class Events {
 
   private open(): void {
     this.stop();
-    if (this.failures === 0) this.listener.link("connecting", "Connecting to the box…");
+    if (this.failures === 0) this.link("connecting", "Connecting to the box…");
     const source = new EventSource(this.path);
     this.source = source;
     this.lastEvent = Date.now();
     source.addEventListener("open", () => {
       this.failures = 0;
       this.lastEvent = Date.now();
-      this.listener.link("connected", "Connected to the box");
+      this.begins();
+      this.link("connected", "Connected to the box");
     });
     source.addEventListener("alive", () => (this.lastEvent = Date.now()));
-    source.addEventListener("camera", (e) => {
-      this.lastEvent = Date.now();
-      this.listener.camera(JSON.parse(e.data) as Camera);
-    });
-    source.addEventListener("detections", (e) => {
-      this.lastEvent = Date.now();
-      this.listener.detections(JSON.parse(e.data) as Detections);
-    });
+    for (const [name, handle] of Object.entries(this.handlers)) {
+      source.addEventListener(name, (e: MessageEvent<string>) => {
+        if (this.source !== source) return; // an event that was on its way when the page was left
+        this.lastEvent = Date.now();
+        handle(JSON.parse(e.data) as never);
+      });
+    }
     source.addEventListener("error", () => void this.failed(source));
   }
 
@@ -139,7 +195,7 @@ export class Events {
       this.open();
       return;
     }
-    this.listener.link("lost", `${why}: retrying in ${seconds} s`);
+    this.link("lost", `${why}: retrying in ${seconds} s`);
     this.timer = window.setTimeout(() => this.countDown(seconds - 1, why), 1_000);
   }
 

@@ -1,6 +1,5 @@
-import { Events } from "./box";
+import { Events, type ShowLink } from "./box";
 import { h, setAttribute, setText } from "./dom";
-import type { LinkState } from "./box";
 import { Player } from "./player";
 import type { Camera, DetectedObject } from "./types";
 import { badge, tally } from "./words";
@@ -11,8 +10,6 @@ export interface Page {
   element: HTMLElement;
   close(): void;
 }
-
-export type ShowLink = (state: LinkState, words: string) => void;
 
 /** One camera of the grid. */
 class Tile {

@@ -1,6 +1,11 @@
+import type { ShowLink } from "./box";
 import { cameraPage } from "./camera";
-import { camerasPage, type Page, type ShowLink } from "./cameras";
+import { camerasPage, type Page } from "./cameras";
 import { h, setAttribute, setText } from "./dom";
+import { jobPage } from "./files/job";
+import { filesPage } from "./files/page";
+import { Sender } from "./files/sender";
+import { showNotes } from "./notes";
 import { systemPage } from "./system";
 
 // Addresses are real paths: each can be opened, bookmarked and reloaded.
@@ -8,6 +13,8 @@ import { systemPage } from "./system";
 const main = document.querySelector<HTMLElement>("#main")!;
 const link = document.querySelector<HTMLElement>("#link")!;
 let page: Page | undefined;
+// Files go on being sent while other pages are looked at.
+const sender = new Sender();
 
 const showLink: ShowLink = (state, words) => {
   setAttribute(link, "data-state", state);
@@ -22,6 +29,9 @@ if (/^(localhost|127\.[0-9.]+|\[::1\])$/.test(location.hostname)) {
 function choose(path: string): Page {
   const camera = /^\/cameras\/([^/]+)\/?$/.exec(path);
   if (camera?.[1]) return cameraPage(decodeURIComponent(camera[1]), showLink);
+  const job = /^\/files\/([^/]+)\/?$/.exec(path);
+  if (job?.[1]) return jobPage(decodeURIComponent(job[1]), showLink);
+  if (path === "/files") return filesPage(sender, showLink);
   if (path === "/system") return systemPage(showLink);
   return camerasPage(showLink);
 }
@@ -37,7 +47,7 @@ function show(moved: boolean): void {
   document.title = `${page.title} · Watchpost`;
   main.replaceChildren(page.element);
   for (const a of document.querySelectorAll<HTMLAnchorElement>("nav a")) {
-    if (a.pathname === path) a.setAttribute("aria-current", "page");
+    if (a.pathname === path || (a.pathname !== "/" && path.startsWith(`${a.pathname}/`))) a.setAttribute("aria-current", "page");
     else a.removeAttribute("aria-current");
   }
   if (moved) {
@@ -49,10 +59,11 @@ function show(moved: boolean): void {
 document.addEventListener("click", (e) => {
   const a = (e.target as Element).closest?.("a");
   if (!a || e.defaultPrevented || e.button !== 0 || e.metaKey || e.ctrlKey || e.shiftKey || e.altKey) return;
-  if (a.origin !== location.origin || a.target !== "" || a.hash !== "" || !/^\/($|cameras\/|system$)/.test(a.pathname)) return;
+  if (a.origin !== location.origin || a.target !== "" || a.hash !== "" || !/^\/($|cameras\/|files$|files\/|system$)/.test(a.pathname)) return;
   e.preventDefault();
   if (a.href !== location.href) history.pushState(null, "", a.href);
   show(true);
 });
 window.addEventListener("popstate", () => show(true));
 show(false);
+void showNotes(document.querySelector<HTMLElement>("#notes")!);

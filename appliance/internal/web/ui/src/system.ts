@@ -1,5 +1,5 @@
-import { get, Refusal } from "./box";
-import type { Page, ShowLink } from "./cameras";
+import { get, Refusal, type ShowLink } from "./box";
+import type { Page } from "./cameras";
 import { Facts, h, setText, table } from "./dom";
 import type { CodecElement, Hardware, Model, System } from "./types";
 import { bytes, clock, count, duration } from "./words";

@@ -90,5 +90,87 @@ export interface System {
   uptime_seconds: number;
   rss_bytes: number;
   goroutines: number;
+  notes?: string[];
   loops: { name: string; p99_ms: number; max_ms: number; stalls: number; last_stall?: string }[];
+}
+
+/** One upload, by whichever road its bytes come. */
+export interface Upload {
+  id: string;
+  name: string;
+  size: number | null;
+  received: number;
+  contiguous: number;
+  status: "receiving" | "checking" | "complete" | "refused";
+  sha256?: string;
+  problem?: string;
+  created: string;
+  updated: string;
+  completed?: string;
+  expires?: string;
+  rate_bytes_per_s: number;
+  left_s?: number;
+  jobs: string[];
+}
+
+export type JobStatus = "waiting" | "queued" | "running" | "paused" | "done" | "failed" | "canceled" | "set_aside";
+
+export interface JobSettings {
+  model?: string;
+  threshold?: number;
+  classes?: string[];
+  gate?: boolean;
+  max_fps?: number;
+  no_video?: boolean;
+  track?: number;
+}
+
+export interface Job {
+  id: string;
+  upload: string;
+  name: string;
+  status: JobStatus;
+  priority: number;
+  settings: JobSettings;
+  streamed: boolean;
+  attempts: number;
+  deaths: number;
+  reason?: string;
+  progress: { frames: number; position_s: number; duration_s: number | null; fps: number; percent: number | null };
+  results: number;
+  created: string;
+  started?: string;
+  ended?: string;
+  not_before?: string;
+  ledger?: Ledger;
+  outcome?: Summary;
+}
+
+/** summary.json */
+export interface Summary {
+  source: { name: string; bytes: number; sha256?: string; codec?: string; width?: number; height?: number; fps?: number; rotation?: number; decoder?: string; seconds?: number };
+  analyser: string;
+  model?: { name: string; sha256: string };
+  runtime?: string;
+  encoder?: string;
+  settings?: { threshold?: number; motion_gate?: boolean; max_fps?: number; track?: number; classes?: string[] };
+  results: number;
+  objects: number;
+  classes: Record<string, { boxes: number; tracks: number }>;
+  timing?: { seconds: number; fps: number; runs: number };
+  warnings?: string[];
+}
+
+export interface JobFile {
+  name: string;
+  media_type: string;
+  bytes: number;
+  complete: boolean;
+}
+
+/** One line of a job's results: what was seen in one frame. */
+export interface ResultLine {
+  seq: number;
+  seconds: number;
+  objects: DetectedObject[];
 }
