@@ -35,6 +35,7 @@ func reading(t *testing.T, idle time.Duration, take func(*Body)) (address string
 	}))
 	// The server's own timeouts are for whole requests.
 	s.Config.ReadTimeout, s.Config.WriteTimeout = 150*time.Millisecond, 150*time.Millisecond
+	s.Config.ReadHeaderTimeout = 30 * time.Second
 	s.Start()
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String(), ends
@@ -68,7 +69,7 @@ func TestABodyMayTakeLong(t *testing.T) {
 }
 
 func TestADeadConnectionEnds(t *testing.T) {
-	address, ends := reading(t, 100*time.Millisecond, nil)
+	address, ends := reading(t, 700*time.Millisecond, nil)
 	c := dial(t, address, "Content-Length: 5")
 	io.WriteString(c, "ab")
 	if o := <-ends; o.n != 2 || !errors.Is(o.err, ErrStalled) || o.whole {

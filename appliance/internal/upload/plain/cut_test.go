@@ -113,9 +113,10 @@ func TestNoRoomInTheMiddle(t *testing.T) {
 	}
 }
 
-// Slower than any timeout of the server for whole requests, and longer than Idle in all.
+// Slower than the server's timeouts for whole requests.
 func TestASlowUploadIsNotCut(t *testing.T) {
-	b := start(t, upload.Config{}, Config{Idle: 1500 * time.Millisecond})
+	b := start(t, upload.Config{}, Config{Idle: 10 * time.Second})
+	b.url = uploadtest.ServeHurried(t, b.handler)
 	data, sum := uploadtest.Data(5, 10)
 	r, w := io.Pipe()
 	go func() {
@@ -133,7 +134,7 @@ func TestASlowUploadIsNotCut(t *testing.T) {
 }
 
 func TestSilenceEndsAConnection(t *testing.T) {
-	b := start(t, upload.Config{}, Config{Idle: 300 * time.Millisecond})
+	b := start(t, upload.Config{}, Config{Idle: 1200 * time.Millisecond})
 	c := b.dial("/x", "Content-Length: 10")
 	if _, err := c.Write([]byte("0123")); err != nil {
 		t.Fatal(err)

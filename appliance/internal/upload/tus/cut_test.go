@@ -77,7 +77,7 @@ func TestRemovingWhatArrives(t *testing.T) {
 }
 
 func TestSilenceEndsAConnection(t *testing.T) {
-	b := start(t, upload.Config{}, Config{Idle: 300 * time.Millisecond})
+	b := start(t, upload.Config{}, Config{Idle: 1200 * time.Millisecond})
 	path, id := b.create("Upload-Length", "10")
 	c := b.dial(path, 10)
 	io.WriteString(c, "0123")
@@ -116,7 +116,8 @@ func TestNoRoomInTheMiddle(t *testing.T) {
 
 // Slower than the server's timeouts for whole requests.
 func TestASlowUploadIsNotCut(t *testing.T) {
-	b := start(t, upload.Config{}, Config{Idle: 1500 * time.Millisecond})
+	b := start(t, upload.Config{}, Config{Idle: 10 * time.Second})
+	b.url = uploadtest.ServeHurried(t, b.handler)
 	data, sum := uploadtest.Data(5, 10)
 	path, id := b.create("Upload-Length", "10")
 	r, w := io.Pipe()

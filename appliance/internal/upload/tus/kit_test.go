@@ -21,8 +21,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // box serves the handler over real uploads.
 type box struct {
 	*uploadtest.Box
-	t   *testing.T
-	url string
+	t       *testing.T
+	handler http.Handler
+	url     string
 }
 
 func start(t *testing.T, uc upload.Config, c Config) *box {
@@ -46,7 +47,7 @@ func (b *box) serve(c Config, turns *intake.Turns) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.url = uploadtest.Serve(b.t, h)
+	b.handler, b.url = h, uploadtest.Serve(b.t, h)
 }
 
 type reply struct {

@@ -130,6 +130,7 @@ func TestTusJSClient(t *testing.T) {
 		"draft, paused":   {Protocol: "ietf-draft-05", PauseAt: 2 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // starting Node takes longer than the upload
 			n := begin(t, upload.Config{})
 			w.Files = []string{file}
 			i, _ := n.succeeds(w)
@@ -144,6 +145,7 @@ func TestTusJSClient(t *testing.T) {
 	}
 
 	t.Run("killed, and the box started anew", func(t *testing.T) {
+		t.Parallel()
 		n := begin(t, upload.Config{})
 		w := wish{Files: []string{file}, Store: filepath.Join(t.TempDir(), "uploads.json"), ChunkSize: 1 << 20, DieAt: 3<<20 + 5}
 		if all, err := n.run(w); err == nil {
@@ -166,6 +168,7 @@ func TestTusJSClient(t *testing.T) {
 	})
 
 	t.Run("cut again and again", func(t *testing.T) {
+		t.Parallel()
 		n := begin(t, upload.Config{})
 		address := uploadtest.CutProxy(t, strings.TrimPrefix(n.url, "http://"), 2<<20, 10)
 		delays := make([]int, 40)
@@ -175,6 +178,7 @@ func TestTusJSClient(t *testing.T) {
 	})
 
 	t.Run("many files side by side", func(t *testing.T) {
+		t.Parallel()
 		n := begin(t, upload.Config{})
 		w := wish{ChunkSize: 1 << 20}
 		sums := map[string]bool{}
@@ -196,6 +200,7 @@ func TestTusJSClient(t *testing.T) {
 	})
 
 	t.Run("given up", func(t *testing.T) {
+		t.Parallel()
 		n := begin(t, upload.Config{})
 		all, err := n.run(wish{Files: []string{file}, ChunkSize: 1 << 20, PauseAt: 2 << 20, Terminate: true})
 		if p, ok := event(all, "paused"); err != nil || !ok {
@@ -206,6 +211,7 @@ func TestTusJSClient(t *testing.T) {
 	})
 
 	t.Run("another file's hash", func(t *testing.T) {
+		t.Parallel()
 		n := begin(t, upload.Config{})
 		all, err := n.run(wish{Files: []string{file}, Metadata: map[string]string{"filename": "x", "sha256": strings.Repeat("0", 64)}})
 		if e, ok := event(all, "error"); err != nil || !ok || e.Status != 460 || !strings.Contains(e.Body, "ERR_CHECKSUM_MISMATCH") {
@@ -217,6 +223,7 @@ func TestTusJSClient(t *testing.T) {
 	})
 
 	t.Run("in parallel parts, which is not offered", func(t *testing.T) {
+		t.Parallel()
 		n := begin(t, upload.Config{})
 		all, err := n.run(wish{Files: []string{file}, Parallel: 2})
 		if e, ok := event(all, "error"); err != nil || !ok || e.Status != 400 || !strings.Contains(e.Body, "as one upload") || len(n.List()) != 0 {
@@ -225,6 +232,7 @@ func TestTusJSClient(t *testing.T) {
 	})
 
 	t.Run("too large", func(t *testing.T) {
+		t.Parallel()
 		n := begin(t, upload.Config{MaxSize: 1 << 20})
 		all, err := n.run(wish{Files: []string{file}})
 		if e, ok := event(all, "error"); err != nil || !ok || e.Status != 413 || !strings.Contains(e.Body, "uploads.max_size") {

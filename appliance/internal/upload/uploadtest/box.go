@@ -119,12 +119,17 @@ func (b *Box) Complete(id string) upload.Info {
 	return b.Await(id, func(i upload.Info) bool { return i.Status == state.UploadComplete })
 }
 
-// Serve serves h with timeouts for a whole request that are shorter than a test's
-// slow uploads, as the box's own server has them.
-func Serve(t testing.TB, h http.Handler) string {
+// Serve serves h as the box's own server does, which gives a whole request half a minute.
+func Serve(t testing.TB, h http.Handler) string { return serve(t, h, 30*time.Second) }
+
+// ServeHurried gives a whole request one second, so that a test can be slower than that.
+func ServeHurried(t testing.TB, h http.Handler) string { return serve(t, h, time.Second) }
+
+func serve(t testing.TB, h http.Handler, whole time.Duration) string {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
-	s.Config.ReadTimeout, s.Config.WriteTimeout = time.Second, time.Second
+	s.Config.ReadTimeout, s.Config.WriteTimeout = whole, whole
+	s.Config.ReadHeaderTimeout, s.Config.IdleTimeout = 30*time.Second, time.Minute
 	s.Start()
 	t.Cleanup(s.Close)
 	t.Cleanup(s.CloseClientConnections)
