@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"os/exec"
@@ -164,6 +165,9 @@ func quantile(q float64, before, after *dto.Histogram) float64 {
 	for i, b := range after.Bucket {
 		n := float64(b.GetCumulativeCount() - before.Bucket[i].GetCumulativeCount())
 		if n >= rank && n > seen {
+			if math.IsInf(b.GetUpperBound(), 1) {
+				return low // at least
+			}
 			return low + (b.GetUpperBound()-low)*(rank-seen)/(n-seen)
 		}
 		low, seen = b.GetUpperBound(), n

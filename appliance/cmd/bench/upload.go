@@ -316,11 +316,21 @@ func uploadMany(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
+	slices.Sort(received)
+	fmt.Fprintf(os.Stderr, "MiB received when the first is through: %v\n", inMiB(received))
 	b.report("rate of all", many*size/slices.Max(took)/1e6, "MB/s", told())
 	b.report("most received by least, when the first is through", float64(slices.Max(received))/float64(max(1, slices.Min(received))), "", atMost(2))
 	b.report("slowest by fastest", slices.Max(took)/slices.Min(took), "", atMost(2))
 	b.report("control process delay p99.9", 1000*quantile(0.999, before, after), "ms", atMost(10))
 	return nil
+}
+
+func inMiB(v []int64) []int64 {
+	out := make([]int64, len(v))
+	for i, n := range v {
+		out[i] = n >> 20
+	}
+	return out
 }
 
 // received are the durable bytes of all uploads.

@@ -20,6 +20,9 @@ const (
 	expressAfter = 1 << 20
 	// expressLeast must be missing for it to be worth it.
 	expressLeast = 8 << 20
+	// expressMost Appends may run beside each other for one of them to be served so: among more it would be
+	// far ahead of the others.
+	expressMost = 2
 	// expressSlow is how long a buffer may take to be filled.
 	expressSlow = 100 * time.Millisecond
 )
@@ -49,7 +52,7 @@ func (p *pace) fast(n int) bool {
 // no large buffers left, and nothing was done.
 func (a *appender) express(ctx context.Context, r io.Reader) (ok bool, err error) {
 	_, size := a.e.status()
-	if size-a.at < expressLeast {
+	if size-a.at < expressLeast || len(a.s.appending) > expressMost {
 		return false, nil
 	}
 	bufs := a.s.large.take(expressBuffers)
@@ -103,7 +106,7 @@ func (x *lane) read(ctx context.Context, r io.Reader) error {
 			x.writes <- piece{buf: buf, data: buf[:n], from: at}
 			at += int64(n)
 		}
-		if err != nil || slow {
+		if err != nil || slow || len(x.a.s.appending) > expressMost {
 			return err
 		}
 	}
