@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -69,7 +70,8 @@ func begin(t *testing.T, start link.Start, play ...read) *session {
 		start.Camera = "test"
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	cfg := Config{DataDir: t.TempDir(), Version: "test"}
+	segment, _ := strconv.Atoi(os.Getenv(segmentEnv))
+	cfg := Config{DataDir: t.TempDir(), Version: "test", SegmentFrames: segment}
 	go func() {
 		defer close(s.end)
 		defer theirs.Close()

@@ -199,3 +199,59 @@ func untilDone(t *testing.T, start link.Start, rng *rand.Rand, whole time.Durati
 		t.Logf("killed after %v of %v: %d lines committed", after.Round(time.Millisecond), whole.Round(time.Millisecond), kept.Seq)
 	}
 }
+
+// What cannot be gone on with is begun anew, in the same run, and ends well: another
+// decoder, other times of the frames, a recording that is not the checkpoint's.
+func TestUnfitCheckpointBeginsAnew(t *testing.T) {
+	t.Setenv(segmentEnv, "20")
+	start := fileStart(t, "video/bikes_bframes.mp4")
+	want := start
+	want.OutDir = filepath.Join(t.TempDir(), "want")
+	analyse(t, want)
+	for name, spoil := range map[string]func(c *results.Checkpoint, dir string) error{
+		"decoder": func(c *results.Checkpoint, _ string) error { c.Decoder = "avdec_other"; return nil },
+		"times":   func(c *results.Checkpoint, _ string) error { c.PTS++; return nil },
+		"longer": func(c *results.Checkpoint, _ string) error {
+			c.Frame += 100_000
+			c.Ledger.Decoded += 100_000
+			c.Ledger.SkippedRate += 100_000
+			return nil
+		},
+		"tracker": func(c *results.Checkpoint, _ string) error { c.Tracker.LastID = -1; return nil },
+		"recording": func(_ *results.Checkpoint, dir string) error {
+			return os.Truncate(filepath.Join(dir, results.AnnotatedName+results.PartSuffix), 100)
+		},
+		"encoder": func(c *results.Checkpoint, _ string) error { c.Recording.Encoder = "noneenc"; return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start
+			s.Resume, s.OutDir = true, filepath.Join(t.TempDir(), "out")
+			first := begin(t, s)
+			path := filepath.Join(s.OutDir, results.CheckpointName)
+			var c results.Checkpoint
+			first.until("a checkpoint with a recording", 30*time.Second, func() bool {
+				text, err := os.ReadFile(path)
+				return err == nil && json.Unmarshal(text, &c) == nil && c.Frame > 0 && c.Summary == nil || first.done != nil
+			})
+			if c.Frame == 0 || c.Summary != nil {
+				t.Skip("it was done before its checkpoint was seen")
+			}
+			first.stop()
+			if err := first.wait(20 * time.Second); err == nil {
+				t.Skip("it was done before it was stopped")
+			}
+			if err := spoil(&c, s.OutDir); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Save(s.OutDir); err != nil {
+				t.Fatal(err)
+			}
+			second := begin(t, s)
+			if err := second.wait(time.Minute); err != nil || second.done == nil {
+				t.Fatalf("%v, %+v", err, second.fault)
+			}
+			balanced(t, second.done.Ledger)
+			same(t, name, complete(t, s.OutDir), complete(t, want.OutDir))
+		})
+	}
+}

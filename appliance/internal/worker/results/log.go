@@ -43,8 +43,7 @@ type Log struct {
 	err     error    // the first; nothing is written from then on
 	failed  func(error)
 
-	old    *bufio.Reader // the lines between at and kept, while at is before kept
-	oldErr error
+	old *bufio.Reader // the lines between at and kept, while at is before kept
 
 	wake chan struct{} // capacity 1: a group was begun
 	full chan struct{} // capacity 1: a group need not wait longer
