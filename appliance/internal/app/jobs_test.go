@@ -217,6 +217,41 @@ func (b *pushBox) follow(id string) (all []string, err error) {
 	return all, nil
 }
 
+// listen reads results as server-sent events over connections that break off after
+// some of them, and goes on where the last event was.
+func (b *pushBox) listen(id string) (lines uint64, err error) {
+	for visits := 0; ; visits++ {
+		req, err := http.NewRequest("GET", b.url+"/api/v1/jobs/"+id+"/events", nil)
+		if err != nil {
+			return lines, err
+		}
+		if lines > 0 {
+			req.Header.Set("Last-Event-ID", strconv.FormatUint(lines, 10))
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return lines, err
+		}
+		in := bufio.NewScanner(res.Body)
+		in.Buffer(nil, 4<<20)
+		over := false
+		for left := 40 + 90*visits; left > 0 && in.Scan(); {
+			if n, ok := strings.CutPrefix(in.Text(), "id: "); ok {
+				if lines++; n != strconv.FormatUint(lines, 10) {
+					res.Body.Close()
+					return lines, fmt.Errorf("event %s in the place of %d", n, lines)
+				}
+				left--
+			}
+			over = over || in.Text() == "event: end"
+		}
+		res.Body.Close()
+		if over {
+			return lines, nil
+		}
+	}
+}
+
 // A pushed file is analysed by a worker that is killed half-way: readers see
 // every line once, and the results are whole.
 func TestPushedFileIsAnalysed(t *testing.T) {
@@ -231,7 +266,15 @@ func TestPushedFileIsAnalysed(t *testing.T) {
 		}
 		lines <- all
 	}()
-	j := b.await(id, "results", func(j api.Job) bool { return j.Results > 100 && j.Worker != nil || ended(j) })
+	heard := make(chan uint64, 1)
+	go func() {
+		n, err := b.listen(id)
+		if err != nil {
+			t.Error(err)
+		}
+		heard <- n
+	}()
+	j := b.await(id, "results", func(j api.Job) bool { return j.Results > 100 && j.Worker != nil && j.Progress.Frames > 0 || ended(j) })
 	if j.Sandbox == nil || j.Progress.Frames == 0 || j.Progress.Duration == nil {
 		t.Errorf("running: %+v", j)
 	}
@@ -245,6 +288,9 @@ func TestPushedFileIsAnalysed(t *testing.T) {
 	}
 	j = b.await(id, "the end", ended)
 	all := <-lines
+	if n := <-heard; n != j.Results {
+		t.Errorf("%d lines came as events, the job has %d", n, j.Results)
+	}
 	var outcome struct {
 		Results uint64
 		Ledger  struct{ Decoded uint64 }

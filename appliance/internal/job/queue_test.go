@@ -89,6 +89,7 @@ func TestMetrics(t *testing.T) {
 	bubble(t, func(t *testing.T, d *desk) {
 		d.open()
 		_, id := d.upload("F")
+		time.Sleep(time.Millisecond) // the older one goes first
 		d.upload("F")
 		w := d.worker(1)
 		d.awaitStatus(id, state.JobRunning)
