@@ -34,13 +34,15 @@ type Body struct {
 	renewed time.Time
 	cut     atomic.Pointer[error] // why it was interrupted
 	whole   bool
+	failed  bool        // reading is over, but not whole
+	asked   bool        // the client waits for 100 Continue, which the first read sends
 	ended   func() bool // stops waiting for the box to go down
 }
 
 // NewBody takes over r's body and the deadlines of its connection. idle is how long one
 // read may take. Call Release before the handler returns.
 func NewBody(w http.ResponseWriter, r *http.Request, idle time.Duration) *Body {
-	b := &Body{src: r.Body, control: http.NewResponseController(w), idle: idle}
+	b := &Body{src: r.Body, control: http.NewResponseController(w), idle: idle, asked: r.Header.Get("Expect") != "", whole: r.ContentLength == 0}
 	b.renew(time.Now())
 	// The answer comes when the bytes are stored, however long that takes, and is
 	// so short that sending it does not wait for the reader.
@@ -51,15 +53,32 @@ func NewBody(w http.ResponseWriter, r *http.Request, idle time.Duration) *Body {
 	return b
 }
 
-// Release gives the connection back to the server.
-func (b *Body) Release() { b.ended() }
+// linger is how long a client that was refused may go on sending.
+const linger = 2 * time.Second
+
+// Release gives the connection back to the server. Where the answer was given before
+// the body's end, it is sent, and what the client still sends is read for a moment: a connection that
+// is closed with bytes unread is reset, and the client may never see the answer (RFC 9112, 9.6).
+func (b *Body) Release() {
+	defer b.ended()
+	if b.whole || b.failed || b.asked || b.cut.Load() != nil {
+		return
+	}
+	if b.control.Flush() != nil {
+		return
+	}
+	_ = b.control.SetReadDeadline(time.Now().Add(linger))
+	_, _ = io.Copy(io.Discard, b.src)
+}
 
 // Read implements io.Reader. An error other than io.EOF is one of this package.
 func (b *Body) Read(p []byte) (int, error) {
 	if why := b.cut.Load(); why != nil {
 		return 0, *why
 	}
+	b.asked = false
 	n, err := b.src.Read(p)
+	b.failed = err != nil && !errors.Is(err, io.EOF)
 	switch {
 	case err == nil:
 		// Not at each read: setting a deadline costs more than a small read.

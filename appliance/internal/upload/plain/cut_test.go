@@ -236,6 +236,15 @@ func TestARefusalInTheMiddleIsTold(t *testing.T) {
 	}
 }
 
+// Go's client gives up at the first write that fails, and does not look for an answer.
+func TestARefusalAtTheBeginningIsTold(t *testing.T) {
+	b := start(t, upload.Config{}, Config{})
+	data, _ := uploadtest.Data(9, 8<<20)
+	for range 10 {
+		b.problem(b.do("PUT", "/x?treshold=1", bytes.NewReader(data)), 400, "threshold")
+	}
+}
+
 func TestAnswersComeOnKeptConnections(t *testing.T) {
 	b := start(t, upload.Config{}, Config{Idle: 10 * time.Second})
 	tr := &http.Transport{}

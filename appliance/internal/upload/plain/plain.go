@@ -58,6 +58,8 @@ func New(d Deps, c Config) (*Handler, error) {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body := intake.NewBody(w, r, h.c.Idle)
+	defer body.Release()
 	q, err := h.read(r)
 	if err != nil {
 		h.refuse(w, err, nil)
@@ -66,7 +68,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status := http.StatusOK // it was all there, and nothing was taken
 	if !q.there() {
 		status = http.StatusCreated
-		if err = h.receive(w, r, q); err != nil {
+		if err = h.receive(r, q, body); err != nil {
 			h.refuse(w, err, q.now(h.d.Uploads))
 			return
 		}

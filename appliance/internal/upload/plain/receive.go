@@ -10,7 +10,7 @@ import (
 )
 
 // receive takes the body. What of it came is durable when it returns, also with an error.
-func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *request) error {
+func (h *Handler) receive(r *http.Request, q *request, body *intake.Body) error {
 	leave, err := h.d.Turns.Enter()
 	if err != nil {
 		return err
@@ -25,8 +25,6 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, q *request) er
 		}
 		q.id = made.ID
 	}
-	body := intake.NewBody(w, r, h.c.Idle)
-	defer body.Release()
 	wait, cancel := context.WithTimeout(r.Context(), h.c.Patience)
 	defer cancel()
 	give, err := h.d.Turns.Take(wait, q.id, body.Yield)

@@ -105,14 +105,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	req := &request{id: id, draft: slices.Contains(drafts, r.Header.Get("Upload-Draft-Interop-Version"))}
 	if r.Method == http.MethodPost || r.Method == http.MethodPatch {
+		req.body = intake.NewBody(w, r, h.c.Idle)
+		defer req.body.Release()
 		leave, err := h.d.Turns.Enter()
 		if err != nil {
 			h.d.refuse(w, err)
 			return
 		}
 		defer leave()
-		req.body = intake.NewBody(w, r, h.c.Idle)
-		defer req.body.Release()
 		req.length = r.ContentLength
 		req.read(r, h.d.Check)
 		if req.draft && req.wrong != nil {
