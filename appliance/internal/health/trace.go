@@ -60,6 +60,9 @@ func (t *tracer) run(ctx context.Context) {
 		return
 	}
 	defer recorder.Stop()
+	if err := t.clear(); err != nil {
+		t.log.Warn("what a crash left of a trace was not removed", "err", err)
+	}
 	var last time.Time
 	for {
 		select {
@@ -104,6 +107,20 @@ func (t *tracer) write(recorder *trace.FlightRecorder, r request) (path string, 
 	return base + ".trace", t.prune()
 }
 
+// clear removes the beginnings of traces in whose middle the process was killed.
+func (t *tracer) clear() error {
+	left, err := filepath.Glob(filepath.Join(t.dir, "stall-*"+partSuffix))
+	if err != nil {
+		return err
+	}
+	for _, path := range left {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // prune keeps the newest traces; the time stands first in their names.
 func (t *tracer) prune() error {
 	for _, pattern := range []string{"stall-*.trace", "stall-*.txt"} {
@@ -122,9 +139,12 @@ func (t *tracer) prune() error {
 	return nil
 }
 
+// partSuffix ends the name of a file that is not whole.
+const partSuffix = ".part"
+
 // writeWhole writes a file under another name and renames it when it is done.
 func writeWhole(path string, fill func(io.Writer) error) error {
-	f, err := os.OpenFile(path+".part", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(path+partSuffix, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
