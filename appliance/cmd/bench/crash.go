@@ -19,8 +19,8 @@ import (
 	"time"
 )
 
-// crashConfig is the box that is killed: two analyses at once, which wait for no camera.
-const crashConfig = "uploads: {reserve: 0}\njobs: {concurrency: 2, pause_for_live: false}\n"
+// crashConfig is the box that is killed: three analyses at once, which wait for no camera.
+const crashConfig = "uploads: {reserve: 0}\njobs: {concurrency: 3, pause_for_live: false}\n"
 
 // crash kills a box again and again while files are pushed to it and analysed, and
 // holds against it every promise that it made: what it acknowledged, and each line of
@@ -50,7 +50,7 @@ type crash struct {
 
 // counters tell what the rounds went through.
 type counters struct {
-	uploads, bytes, jobs, streamed, lines, workerKills, setAside atomic.Int64
+	uploads, bytes, jobs, streamed, lines, workerKills, again atomic.Int64
 }
 
 // crashRounds kills the whole box at random moments, 300 times or
@@ -79,7 +79,7 @@ func crashRounds(ctx context.Context, b *bench) error {
 		running.Go(func() { c.pushNoise(clients, rand.New(rand.NewPCG(1, uint64(i)))) })
 	}
 	running.Go(func() { c.pushShuffled(clients, rand.New(rand.NewPCG(2, 0))) })
-	for i := range 2 {
+	for i := range 4 {
 		running.Go(func() { c.pushClips(clients, rand.New(rand.NewPCG(3, uint64(i))), clips) })
 	}
 	err = c.rounds(ctx, rounds, rand.New(rand.NewPCG(4, 0)))
@@ -98,19 +98,21 @@ func crashRounds(ctx context.Context, b *bench) error {
 
 func (c *crash) rounds(ctx context.Context, n int, r *rand.Rand) error {
 	for round := range n {
-		// Most lives are short, some long enough to get through a file, and some end
-		// while the box is still coming up.
+		// Some lives end while the box is still coming up, and some only after a job
+		// got on: how soon that is depends on the machine.
 		life := time.Duration(r.IntN(500)) * time.Millisecond
 		switch r.IntN(10) {
 		case 0:
-			life = time.Duration(r.IntN(20)) * time.Millisecond
-		case 1, 2, 3:
-			life = time.Duration(500+r.IntN(2000)) * time.Millisecond
-		}
-		if r.IntN(4) == 0 {
-			sleep(ctx, life/2)
-			c.killWorker(ctx)
+			life /= 25
+		case 1:
+			awaitMore(ctx, &c.done.jobs, 4*time.Second)
+			life /= 5
+		case 2, 3, 4, 5:
+			awaitMore(ctx, &c.done.lines, 3*time.Second)
 			life /= 2
+			if r.IntN(3) == 0 {
+				c.killWorker(ctx)
+			}
 		}
 		sleep(ctx, life)
 		if ctx.Err() != nil {
@@ -143,6 +145,14 @@ func (c *crash) start(ctx context.Context) (err error) {
 	}
 	c.url.Store(&c.box.url)
 	return nil
+}
+
+// awaitMore returns when a counter has grown, or after most.
+func awaitMore(ctx context.Context, n *atomic.Int64, most time.Duration) {
+	before := n.Load()
+	for end := time.Now().Add(most); n.Load() == before && time.Now().Before(end) && ctx.Err() == nil; {
+		sleep(ctx, 5*time.Millisecond)
+	}
 }
 
 // killWorker kills the worker of a job that runs.
@@ -288,7 +298,7 @@ func (c *crash) report(rounds int) {
 	b.report("jobs begun while their file arrived", float64(d.streamed.Load()), "", told())
 	b.report("lines of results read", float64(d.lines.Load()), "", told())
 	b.report("workers killed alone", float64(d.workerKills.Load()), "", told())
-	b.report("jobs set aside and asked for again", float64(d.setAside.Load()), "", told())
+	b.report("times that a job was held back or set aside and asked for again", float64(d.again.Load()), "", told())
 	b.report("acknowledged bytes lost", float64(c.lost), "", atMost(0))
 	b.report("results lost, doubled or changed", float64(c.wrong), "", atMost(0))
 	b.report("results that differ from the uninterrupted run", float64(c.differ), "", atMost(0))

@@ -27,6 +27,7 @@ const (
 	exitInput  = 4
 	exitModel  = 5
 	exitOutput = 6
+	exitBox    = 7
 )
 
 // outcome is how one run of the program ended.
@@ -40,9 +41,16 @@ type outcome struct {
 // program runs the binary to its end.
 func program(t *testing.T, limit time.Duration, args ...string) outcome {
 	t.Helper()
+	return programWith(t, limit, nil, args...)
+}
+
+// programWith runs the binary with more in its environment.
+func programWith(t *testing.T, limit time.Duration, env []string, args ...string) outcome {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	cmd := kit(t).Command(ctx, args...)
+	cmd.Env = append(cmd.Env, env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.Dir = t.TempDir() // what it writes here is seen

@@ -2,7 +2,9 @@ package boxtest
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -42,6 +44,7 @@ type Box struct {
 	// Data is its data folder.
 	Data string
 
+	kit    *Kit
 	cmd    *exec.Cmd
 	exited chan struct{}
 	err    error // of Wait, once exited is closed
@@ -54,7 +57,7 @@ type Box struct {
 // Start starts a box and returns once it listens. ctx ends the wait, and later
 // kills the box.
 func (k *Kit) Start(ctx context.Context, c Config) (*Box, error) {
-	b := &Box{Data: filepath.Join(c.Dir, "data"), exited: make(chan struct{})}
+	b := &Box{Data: filepath.Join(c.Dir, "data"), kit: k, exited: make(chan struct{})}
 	if _, err := os.Stat(b.Data); errors.Is(err, fs.ErrNotExist) {
 		if err := k.Data(b.Data); err != nil {
 			return nil, err
@@ -190,7 +193,7 @@ func (b *Box) Stop() error {
 	if b.err != nil {
 		errs = append(errs, fmt.Errorf("the box ended with %w", b.err))
 	}
-	return errors.Join(append(errs, b.leftProcesses(), b.leftFiles())...)
+	return errors.Join(append(errs, b.leftProcesses(), b.leftFiles(), b.leftPushed())...)
 }
 
 // leftProcesses complains about processes that still name this box's data
@@ -208,7 +211,7 @@ func (b *Box) leftProcesses() error {
 }
 
 // kept is what a box may leave in its data folder.
-var kept = []string{"gst-registry.bin", "hardware.json", "models", "lib", "traces", "password"}
+var kept = []string{"gst-registry.bin", "hardware.json", "models", "lib", "traces", "password", "state", "uploads", "jobs"}
 
 func (b *Box) leftFiles() error {
 	list, err := os.ReadDir(b.Data)
@@ -229,6 +232,53 @@ func (b *Box) leftFiles() error {
 	}
 	if len(left) > 0 {
 		return fmt.Errorf("files are left in the data folder: %v", left)
+	}
+	return nil
+}
+
+// leftPushed complains about a database that is not whole, and about pushed files
+// and results that are not those that it knows of.
+func (b *Box) leftPushed() error {
+	var have []string
+	for _, dir := range []string{"uploads", "jobs", filepath.Join("jobs", ".trash")} {
+		list, err := os.ReadDir(filepath.Join(b.Data, dir))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for _, e := range list {
+			if e.Name() != ".trash" {
+				have = append(have, filepath.Join(dir, e.Name()))
+			}
+		}
+	}
+	if len(have) == 0 {
+		return nil
+	}
+	state := func(do string) ([]byte, error) {
+		out, err := b.kit.Command(context.Background(), "state", do, "--data", b.Data).Output()
+		if err != nil {
+			return nil, fmt.Errorf("state %s: %w: %s", do, err, out)
+		}
+		return out, nil
+	}
+	if _, err := state("check"); err != nil {
+		return err
+	}
+	out, err := state("dump")
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for line := range bytes.Lines(out) {
+		var r struct{ Bucket, ID string }
+		if err := json.Unmarshal(line, &r); err != nil {
+			return fmt.Errorf("state dump prints %q: %w", line, err)
+		}
+		known[filepath.Join(r.Bucket, r.ID)] = true
+	}
+	left := slices.DeleteFunc(have, func(path string) bool { return known[path] })
+	if len(left) > 0 {
+		return fmt.Errorf("there are files without a record: %v", left)
 	}
 	return nil
 }

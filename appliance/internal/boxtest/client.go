@@ -92,6 +92,51 @@ type Detections struct {
 	Objects []Object `json:"objects"`
 }
 
+// Upload is what tests look at of a pushed file.
+type Upload struct {
+	ID         string     `json:"id"`
+	Name       string     `json:"name"`
+	Size       *int64     `json:"size"`
+	Received   int64      `json:"received"`
+	Contiguous int64      `json:"contiguous"`
+	Have       [][2]int64 `json:"have"`
+	Status     string     `json:"status"`
+	SHA256     string     `json:"sha256"`
+	Problem    string     `json:"problem"`
+	Jobs       []string   `json:"jobs"`
+}
+
+// Job is what tests look at of the analysis of a pushed file.
+type Job struct {
+	ID       string `json:"id"`
+	Upload   string `json:"upload"`
+	Name     string `json:"name"`
+	Status   string `json:"status"`
+	Streamed bool   `json:"streamed"`
+	Attempts int    `json:"attempts"`
+	Deaths   int    `json:"deaths"`
+	Reason   string `json:"reason"`
+	Results  uint64 `json:"results"`
+	Ledger   Ledger `json:"ledger"`
+	Worker   *struct {
+		PID int `json:"pid"`
+	} `json:"worker"`
+}
+
+// Uploads lists the pushed files, the oldest first.
+func (b *Box) Uploads(ctx context.Context) ([]Upload, error) {
+	var list struct{ Uploads []Upload }
+	err := b.Get(ctx, "/api/v1/uploads", &list)
+	return list.Uploads, err
+}
+
+// Jobs lists their analyses, the oldest first.
+func (b *Box) Jobs(ctx context.Context) ([]Job, error) {
+	var list struct{ Jobs []Job }
+	err := b.Get(ctx, "/api/v1/jobs", &list)
+	return list.Jobs, err
+}
+
 // Get reads a JSON document of the API; into may be a *[]byte for the text itself.
 func (b *Box) Get(ctx context.Context, path string, into any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.URL+path, nil)
