@@ -50,7 +50,6 @@ func (q *Jobs) loop(ctx context.Context) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
-		now := time.Now()
 		select {
 		case <-ctx.Done():
 			return
@@ -59,7 +58,7 @@ func (q *Jobs) loop(ctx context.Context) {
 			continue
 		case <-q.wake:
 		case <-timer.C:
-		case now = <-look.C:
+		case now := <-look.C:
 			leave := enter()
 			q.relieve(gauge, now)
 			q.starve(now)

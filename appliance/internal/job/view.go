@@ -44,7 +44,6 @@ type figures struct {
 	has      bool // beat came
 	confined *link.Confined
 	pid      int
-	done     bool
 }
 
 // view is a job as it is now; mu is held.
