@@ -24,6 +24,8 @@ type stage struct {
 	url    string
 	events chan string
 	down   atomic.Bool
+	note   atomic.Value // what the box says was out of the ordinary, a string
+	mux    *http.ServeMux
 }
 
 func newStage(t *testing.T) *stage {
@@ -34,7 +36,17 @@ func newStage(t *testing.T) *stage {
 	}
 	s := &stage{events: make(chan string, 16)}
 	mux := http.NewServeMux()
+	s.mux = mux
+	s.note.Store("")
 	mux.Handle("/", p.Handler())
+	started := time.Now()
+	mux.HandleFunc("GET /api/v1/system", func(w http.ResponseWriter, r *http.Request) {
+		notes := []string{}
+		if n := s.note.Load().(string); n != "" {
+			notes = append(notes, n)
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"started": started, "notes": notes, "loops": []any{}})
+	})
 	stream := func(w http.ResponseWriter, r *http.Request) {
 		if s.down.Load() {
 			w.Header().Set("Content-Type", "application/problem+json")

@@ -3,7 +3,7 @@ import { h, setAttribute, setText } from "../dom";
 import type { Job, Upload } from "../types";
 import { bytes } from "../words";
 import { confirmed, doing } from "./dialog";
-import { analyseAgain, JobRow, showProgress } from "./jobrow";
+import { analyseAgain, JobRow, type Outcomes, showProgress } from "./jobrow";
 import { beganHere, forget, type Sender } from "./sender";
 import type { Transfer } from "./tus";
 import { transferWords, uploadWords } from "./words";
@@ -35,7 +35,7 @@ export class FileCard {
   private readonly remove = doing("Delete file", this.wrong, () => this.askRemove(), "remove-upload");
 
   /** gone is called when nothing is left to show. */
-  constructor(private readonly sender: Sender, private readonly gone: () => void) {
+  constructor(private readonly sender: Sender, private readonly outcomes: Outcomes, private readonly gone: () => void) {
     this.element = h(
       "li",
       { class: "file", "data-testid": "file" },
@@ -70,7 +70,7 @@ export class FileCard {
     if (row) {
       row.update(job);
     } else {
-      const made = new JobRow(job);
+      const made = new JobRow(job, this.outcomes);
       this.jobs.set(job.id, made);
       this.list.append(made.element);
     }
@@ -102,7 +102,7 @@ export class FileCard {
     const state = sending ? t.state : (u?.status ?? "gone");
     setText(this.heading, u?.name ?? t?.file.name ?? this.newest?.name ?? "");
     setAttribute(this.element, "data-state", state);
-    setAttribute(this.element, "data-upload", u?.id ?? t?.id ?? "");
+    setAttribute(this.element, "data-upload", u?.id ?? t?.id ?? this.newest?.upload ?? "");
     setText(this.badge, badges[state] ?? state);
     setAttribute(this.badge, "data-state", state);
     const size = u ? u.size : (t?.file.size ?? null);

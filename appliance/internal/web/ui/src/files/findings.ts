@@ -8,6 +8,7 @@ const pageLines = 2_000; // lines of one request
 const bins = 1024; // columns of the picture over time
 const mostTracks = 1_000; // tracks of one class that are kept one by one
 const mostClasses = 200;
+const mostIds = 1 << 23; // numbers of tracks that are told apart
 
 /** One object that was followed: when it was seen, in seconds of video. */
 export interface Track {
@@ -16,31 +17,29 @@ export interface Track {
   to: number;
   boxes: number;
   score: number; // the best
+  own: boolean; // it was seen as this class first, and counts there
 }
 
 /** What is known of one class. */
 export class ClassFindings {
   boxes = 0;
   tracks = new Map<number, Track>();
-  /** How many tracks there were, those that are not kept included. */
+  /** How many tracks were seen as this class first, those that are not kept included. */
   count = 0;
-  private newest = -1;
   /** By time, the most objects in one frame. */
   readonly density = new Uint16Array(bins);
 
-  take(id: number, seconds: number, score: number): void {
+  take(id: number, seconds: number, score: number, fresh: boolean): void {
     this.boxes++;
+    if (fresh) this.count++;
     const track = this.tracks.get(id);
     if (track) {
       track.to = seconds;
       track.boxes++;
       track.score = Math.max(track.score, score);
-      return;
+    } else if (this.tracks.size < mostTracks) {
+      this.tracks.set(id, { id, from: seconds, to: seconds, boxes: 1, score, own: fresh });
     }
-    if (id <= this.newest && this.count > this.tracks.size) return; // one that was not kept
-    this.newest = Math.max(this.newest, id);
-    this.count++;
-    if (this.tracks.size < mostTracks) this.tracks.set(id, { id, from: seconds, to: seconds, boxes: 1, score });
   }
 }
 
@@ -53,6 +52,7 @@ export class Findings {
   /** Seconds of one column of density. */
   width = 0.05;
   readonly classes = new Map<string, ClassFindings>();
+  private seen = new Uint8Array(1024); // one bit for each track
 
   take(line: ResultLine): void {
     this.lines++;
@@ -62,13 +62,28 @@ export class Findings {
     const now = new Map<string, number>();
     for (const o of line.objects) {
       now.set(o.label, (now.get(o.label) ?? 0) + 1);
-      this.of(o.label)?.take(o.id, line.seconds, o.score);
+      this.of(o.label)?.take(o.id, line.seconds, o.score, this.fresh(o.id));
     }
     const bin = Math.max(0, Math.floor(line.seconds / this.width));
     for (const [label, n] of now) {
       const density = this.of(label)?.density;
       if (density && n > density[bin]!) density[bin] = Math.min(n, 65_535);
     }
+  }
+
+  /** Whether a track is seen for the first time: one that changes its class is one still, as in the summary. */
+  private fresh(id: number): boolean {
+    if (!(id >= 0 && id < mostIds)) return false;
+    const byte = id >> 3;
+    if (byte >= this.seen.length) {
+      const larger = new Uint8Array(2 ** Math.ceil(Math.log2(byte + 1)));
+      larger.set(this.seen);
+      this.seen = larger;
+    }
+    const bit = 1 << (id & 7);
+    if ((this.seen[byte]! & bit) !== 0) return false;
+    this.seen[byte]! |= bit;
+    return true;
   }
 
   private of(label: string): ClassFindings | undefined {

@@ -93,8 +93,8 @@ export class Growing {
   private duration = 0;
   private last = false;
 
-  /** changed is told what is going on; whole is called when the file has become another one. */
-  constructor(private readonly path: string, private readonly video: HTMLVideoElement, private readonly changed: (words: string) => void, private readonly whole: () => void) {
+  /** changed is told what is going on; over is called when the file has become a whole one, or the browser gave up on this one. */
+  constructor(private readonly path: string, private readonly video: HTMLVideoElement, private readonly changed: (words: string) => void, private readonly over: (how: "whole" | "broken") => void) {
     this.source.addEventListener("sourceopen", () => void this.run(), { once: true });
     video.addEventListener("seeking", this.seeking);
     video.src = this.url;
@@ -122,9 +122,9 @@ export class Growing {
     this.lengthen();
   }
 
-  /** Says that nothing will come any more, and that the file stays as it is. */
-  finish(): void {
-    this.last = true;
+  /** Says whether the file stays as it is: nothing writes to it any more. */
+  finish(last: boolean): void {
+    this.last = last;
   }
 
   /** Has the element's own controls show the length of the whole. */
@@ -147,7 +147,8 @@ export class Growing {
       } catch (err) {
         if (this.left.signal.aborted) return;
         if (err instanceof DOMException && err.name === "InvalidStateError") {
-          this.whole(); // the element gave up on it
+          this.close();
+          this.over("broken");
           return;
         }
         await this.rest();
@@ -173,7 +174,7 @@ export class Growing {
     if (response.headers.get("Watchpost-Complete") === "true") {
       await response.body?.cancel();
       this.close();
-      this.whole();
+      this.over("whole");
       return false;
     }
     if (response.status !== 206) {

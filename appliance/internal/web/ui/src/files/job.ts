@@ -2,7 +2,7 @@ import { EventStream, get, inWords, Refusal, type ShowLink } from "../box";
 import type { Page } from "../cameras";
 import { Facts, h, setAttribute, setText } from "../dom";
 import { LedgerView } from "../ledger";
-import type { Job, JobFile } from "../types";
+import type { Job, JobFile, Summary } from "../types";
 import { bytes, clock, count, duration } from "../words";
 import { Findings, ResultsReader } from "./findings";
 import { analyseAgain, JobActions, showProgress } from "./jobrow";
@@ -40,7 +40,10 @@ class JobView {
   private readonly stream: EventStream;
   private readonly timer: number;
   private job: Job | undefined;
+  private outcome: Summary | undefined;
   private told = false;
+  private closed = false;
+  private later = 0;
   private filesAt = 0;
 
   constructor(private readonly id: string, private readonly showLink: ShowLink) {
@@ -65,7 +68,7 @@ class JobView {
       h(
         "div",
         { class: "panels beside" },
-        h("section", {}, h("h2", {}, "Found"), this.found, h("table", { class: "ledger" }, h("caption", { class: "hidden" }, "What was found, by class"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Class"), h("th", { scope: "col" }, "Objects"), h("th", { scope: "col" }, "Boxes"))), this.counts)),
+        h("section", {}, h("h2", {}, "Found"), this.found, h("table", { class: "ledger counts" }, h("caption", { class: "hidden" }, "What was found, by class"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Class"), h("th", { scope: "col" }, "Objects"), h("th", { scope: "col" }, "Boxes"))), this.counts)),
         this.ledgerPlace,
       ),
       h("div", { class: "panels below" }, h("section", {}, h("h2", {}, "Source and settings"), this.facts.element), h("section", {}, h("h2", {}, "Files"), this.files)),
@@ -80,6 +83,8 @@ class JobView {
   }
 
   close(): void {
+    this.closed = true;
+    clearTimeout(this.later);
     this.stream.close();
     this.reader.close();
     this.timeline.close();
@@ -87,10 +92,14 @@ class JobView {
     clearInterval(this.timer);
   }
 
-  private heard(j: Job): void {
-    if (j.id !== this.id) return;
+  private heard(news: Job): void {
+    if (news.id !== this.id) return;
     const was = this.job;
+    this.outcome = news.status === "done" ? (news.outcome ?? this.outcome) : undefined;
+    const j: Job = { ...news, ...(this.outcome ? { outcome: this.outcome } : {}) };
     this.job = j;
+    // The stream leaves the summary out.
+    if (j.status === "done" && !j.outcome && was?.status !== "done") void this.ask();
     this.told = true;
     setText(this.heading, j.name);
     document.title = `${j.name} · Watchpost`;
@@ -188,11 +197,15 @@ class JobView {
 
   /** The stream tells of every job there is: one that it does not tell of is not there. */
   private async exists(): Promise<void> {
-    if (this.told) return;
+    if (!this.told) await this.ask();
+  }
+
+  private async ask(): Promise<void> {
     try {
       this.heard(await get<Job>(`/api/v1/jobs/${encodeURIComponent(this.id)}`));
     } catch (err) {
       if (err instanceof Refusal && err.status === 404) this.gone(err.message);
+      else if (!this.closed) this.later = window.setTimeout(() => void this.ask(), 5_000);
     }
   }
 

@@ -1,6 +1,6 @@
-import { send } from "../box";
+import { get, send } from "../box";
 import { h, setAttribute, setText } from "../dom";
-import type { Job, JobSettings } from "../types";
+import type { Job, JobSettings, Summary } from "../types";
 import { asking, confirmed, doing } from "./dialog";
 import { SettingsForm } from "./settings";
 import { asked, ended, jobBadge, jobWords } from "./words";
@@ -11,8 +11,55 @@ export function showProgress(bar: HTMLProgressElement, percent: number | null): 
   else if (bar.value !== percent || !bar.hasAttribute("value")) bar.value = percent;
 }
 
+/**
+ * Asks for the summaries of jobs that are done, one after the other: the list and
+ * its stream leave them out. Only what is looked at is asked for.
+ */
+export class Outcomes {
+  private readonly waiting: { id: string; take: (job: Job) => void }[] = [];
+  private busy = false;
+  private readonly rows = new Map<Element, JobRow>();
+  private readonly sight = new IntersectionObserver((entries) => {
+    for (const e of entries) if (e.isIntersecting) this.ask(e.target);
+  });
+
+  /** Has row told its job's summary when it comes into sight. */
+  want(row: JobRow): void {
+    this.rows.set(row.element, row);
+    this.sight.observe(row.element);
+  }
+
+  close(): void {
+    this.sight.disconnect();
+    this.waiting.length = 0;
+  }
+
+  private ask(element: Element): void {
+    const row = this.rows.get(element);
+    this.sight.unobserve(element);
+    this.rows.delete(element);
+    if (!row) return;
+    this.waiting.push({ id: row.id, take: (job) => row.update(job) });
+    if (!this.busy) void this.work();
+  }
+
+  private async work(): Promise<void> {
+    this.busy = true;
+    for (let next = this.waiting.shift(); next; next = this.waiting.shift()) {
+      try {
+        next.take(await get<Job>(`/api/v1/jobs/${encodeURIComponent(next.id)}`));
+      } catch {
+        // The row says less then; its own page says what is wrong.
+      }
+    }
+    this.busy = false;
+  }
+}
+
 /** One job in the list of files. */
 export class JobRow {
+  readonly id: string;
+  private outcome: Summary | undefined;
   readonly element: HTMLElement;
   private readonly name: HTMLAnchorElement;
   private readonly badge = h("span", { class: "badge" });
@@ -20,7 +67,8 @@ export class JobRow {
   private readonly bar = h("progress", { max: "100", "aria-label": "Analysis" });
   private readonly actions: JobActions;
 
-  constructor(job: Job) {
+  constructor(job: Job, private readonly outcomes: Outcomes) {
+    this.id = job.id;
     this.name = h("a", { href: `/files/${encodeURIComponent(job.id)}` });
     this.actions = new JobActions();
     this.element = h(
@@ -34,7 +82,10 @@ export class JobRow {
     this.update(job);
   }
 
-  update(job: Job): void {
+  update(news: Job): void {
+    this.outcome = news.status === "done" ? (news.outcome ?? this.outcome) : undefined;
+    const job: Job = { ...news, ...(this.outcome ? { outcome: this.outcome } : {}) };
+    if (job.status === "done" && !this.outcome) this.outcomes.want(this);
     setText(this.name, `Analysis: ${asked(job.settings, job.outcome?.analyser)}`);
     setText(this.badge, jobBadge(job));
     setAttribute(this.badge, "data-state", job.status);

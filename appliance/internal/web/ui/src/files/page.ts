@@ -4,6 +4,7 @@ import { h, setText } from "../dom";
 import type { Job, Upload } from "../types";
 import { count } from "../words";
 import { FileCard } from "./card";
+import { Outcomes } from "./jobrow";
 import type { Sender } from "./sender";
 import { SettingsForm } from "./settings";
 import type { Transfer } from "./tus";
@@ -23,6 +24,7 @@ class FilesView {
   private readonly more = h("button", { type: "button", hidden: true });
   private readonly cards = new Map<string, FileCard>(); // by upload id, or by a local name while there is none
   private readonly ofTransfer = new Map<Transfer, string>();
+  private readonly outcomes = new Outcomes();
   private shown = shownAtFirst;
   private locals = 0;
   private uploadIds = new Set<string>();
@@ -56,6 +58,7 @@ class FilesView {
 
   close(): void {
     for (const s of this.streams) s.close();
+    this.outcomes.close();
     this.unwatch();
     this.left.abort();
     clearInterval(this.timer);
@@ -101,7 +104,7 @@ class FilesView {
   private card(key: string): FileCard {
     let card = this.cards.get(key);
     if (!card) {
-      card = new FileCard(this.sender, () => this.drop(card));
+      card = new FileCard(this.sender, this.outcomes, () => this.drop(card));
       this.cards.set(key, card);
       this.arrange();
     }

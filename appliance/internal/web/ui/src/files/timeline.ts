@@ -149,7 +149,8 @@ export class Timeline {
     c.density.forEach((n, i) => {
       if (n === 0) return;
       g.globalAlpha = 0.25 + (0.75 * n) / most;
-      g.fillRect(at(i * step), 0, Math.max(1, at(step)), densityHeight);
+      const from = Math.round(at(i * step)); // whole pixels: edges that are half drawn would be stripes
+      g.fillRect(from, 0, Math.max(1, Math.round(at((i + 1) * step)) - from), densityHeight);
     });
     g.globalAlpha = 1;
     g.fillStyle = style.getPropertyValue("--calm");
@@ -160,7 +161,7 @@ export class Timeline {
 
   /** The same for those who do not see pictures, or want to go to one object. */
   private listTracks(classes: [string, ClassFindings][]): void {
-    const all = classes.flatMap(([label, c]) => [...c.tracks.values()].map((t) => ({ label, t })));
+    const all = classes.flatMap(([label, c]) => [...c.tracks.values()].filter((t) => t.own).map((t) => ({ label, t })));
     this.details.hidden = all.length === 0;
     const total = classes.reduce((sum, [, c]) => sum + c.count, 0);
     setText(this.summary, total > mostButtons ? `Objects one by one: the first ${mostButtons} of ${count(total)}` : `Objects one by one (${count(total)})`);

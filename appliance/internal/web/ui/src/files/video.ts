@@ -45,7 +45,7 @@ export class JobVideo {
     } else if (this.mode === "none") {
       this.say(ended(job) ? "There is no video: nothing was analysed." : "The video begins with the first frames that are analysed.");
     }
-    if (ended(job)) this.growing?.finish();
+    this.growing?.finish(ended(job));
   }
 
   /** Takes what files there are: for browsers that cannot follow a growing one. */
@@ -75,7 +75,11 @@ export class JobVideo {
       return;
     }
     this.setMode("growing");
-    this.growing = new Growing(this.path, this.video, (words) => this.say(words), () => this.whole());
+    this.growing = new Growing(this.path, this.video, (words) => this.say(words), (how) => {
+      this.growing = undefined;
+      if (how === "whole") this.whole();
+      else this.setMode("plain"); // the next look at the files loads it as it is
+    });
   }
 
   private whole(): void {

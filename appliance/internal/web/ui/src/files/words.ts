@@ -64,7 +64,8 @@ function left(job: Job): string {
 
 /** "3 car, 1 person" by tracks, the most frequent first. */
 function seen(job: Job): string {
-  const classes = Object.entries(job.outcome?.classes ?? {}).sort((a, b) => b[1].tracks - a[1].tracks || a[0].localeCompare(b[0]));
+  if (!job.outcome) return `${count(job.results)} frames analysed`;
+  const classes = Object.entries(job.outcome.classes).sort((a, b) => b[1].tracks - a[1].tracks || a[0].localeCompare(b[0]));
   if (classes.length === 0) return "Nothing was seen";
   const most = 5;
   const rest = classes.length - most;
@@ -74,7 +75,7 @@ function seen(job: Job): string {
 /** "yolox-nano from 0.5, cars only": what a job was asked to do. */
 export function asked(s: JobSettings, analyser?: string): string {
   return [
-    s.model || analyser || "The box's default model",
+    s.model || analyser || "the box's default model",
     s.threshold ? `from ${Math.round(s.threshold * 100)} %` : "",
     s.classes?.length ? `only ${s.classes.join(", ")}` : "",
     s.gate ? "where something moves" : "",
@@ -94,7 +95,7 @@ export function uploadWords(u: Upload, here: boolean): string {
     case "checking":
       return "All bytes are there: the box checks them";
     case "complete":
-      return `${bytes(u.received)}, complete since ${clock(u.completed ?? u.updated)}`;
+      return `Whole and checked since ${clock(u.completed ?? u.updated)}`;
   }
   const there = `${bytes(u.received)}${size} ${u.received === 1 ? "is" : "are"} there`;
   if (u.rate_bytes_per_s > 0) {

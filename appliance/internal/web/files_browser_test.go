@@ -1,0 +1,424 @@
+package web
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// shelf plays the uploads and jobs of a box for the pages: states that a real
+// one gets into only when something is wrong, and a tus address that fails when it
+// is told to. Real files are pushed through a real box where that is put together.
+type shelf struct {
+	*stage
+	mu      sync.Mutex
+	uploads map[string]map[string]any
+	jobs    map[string]map[string]any
+	lines   []string
+	bytes   map[string][]byte // what came over tus
+	faults  []int             // what the next requests with bytes are answered; 0: a cut in their middle
+	asked   []string          // methods of the requests on tus
+	posted  []string          // bodies of new jobs
+	change  chan struct{}     // closed and made anew when something changes
+}
+
+func newShelf(t *testing.T) *shelf {
+	t.Helper()
+	s := &shelf{stage: newStage(t), uploads: map[string]map[string]any{}, jobs: map[string]map[string]any{}, bytes: map[string][]byte{}, change: make(chan struct{})}
+	m := s.mux
+	m.HandleFunc("GET /api/v1/uploads/events", func(w http.ResponseWriter, r *http.Request) {
+		s.tell(w, r, "upload", func() map[string]map[string]any { return s.uploads })
+	})
+	m.HandleFunc("GET /api/v1/jobs/events", func(w http.ResponseWriter, r *http.Request) {
+		s.tell(w, r, "job", func() map[string]map[string]any { return s.jobs })
+	})
+	m.HandleFunc("GET /api/v1/jobs/{id}", func(w http.ResponseWriter, r *http.Request) { s.one(w, s.jobs, r.PathValue("id")) })
+	m.HandleFunc("DELETE /api/v1/jobs/{id}", func(w http.ResponseWriter, r *http.Request) { s.remove(w, s.jobs, r.PathValue("id")) })
+	m.HandleFunc("DELETE /api/v1/uploads/{id}", func(w http.ResponseWriter, r *http.Request) { s.remove(w, s.uploads, r.PathValue("id")) })
+	m.HandleFunc("GET /api/v1/jobs/{id}/results", s.results)
+	m.HandleFunc("GET /api/v1/jobs/{id}/files", func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"files":[{"name":"<b>.jsonl","media_type":"","bytes":5,"complete":true}]}`)
+	})
+	m.HandleFunc("POST /api/v1/jobs", func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		s.do(func() { s.posted = append(s.posted, string(b)) })
+		io.WriteString(w, "{}")
+	})
+	m.HandleFunc("GET /api/v1/models", func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"models":[{"name":"yolox-nano","labels":[],"used_by":[]},{"name":"broken","problem":"it has no labels","labels":[],"used_by":[]}]}`)
+	})
+	m.HandleFunc("/api/v1/tus", s.tus)
+	m.HandleFunc("/api/v1/tus/{id}", s.tus)
+	return s
+}
+
+// do changes something, and has the streams tell it.
+func (s *shelf) do(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+	close(s.change)
+	s.change = make(chan struct{})
+}
+
+func (s *shelf) get(read func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	read()
+}
+
+// tell sends everything of one kind whenever something changes, and what is gone.
+func (s *shelf) tell(w http.ResponseWriter, r *http.Request, kind string, what func() map[string]map[string]any) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	known := map[string]bool{}
+	for {
+		s.mu.Lock()
+		now, change := what(), s.change
+		for id := range known {
+			if now[id] == nil {
+				fmt.Fprintf(w, "event: removed\ndata: {\"id\":%q}\n\n", id)
+				delete(known, id)
+			}
+		}
+		for _, id := range slices.Sorted(maps.Keys(now)) {
+			known[id] = true
+			b, _ := json.Marshal(now[id])
+			fmt.Fprintf(w, "event: %s\ndata: %s\n\n", kind, b)
+		}
+		s.mu.Unlock()
+		fmt.Fprint(w, "event: alive\ndata: {}\n\n")
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-r.Context().Done():
+			return
+		case <-change:
+		}
+	}
+}
+
+func (s *shelf) one(w http.ResponseWriter, of map[string]map[string]any, id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if of[id] == nil {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusNotFound)
+		io.WriteString(w, `{"detail":"There is no job with this id."}`)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(of[id])
+}
+
+func (s *shelf) remove(w http.ResponseWriter, of map[string]map[string]any, id string) {
+	s.do(func() { delete(of, id) })
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// results answers as the box does.
+func (s *shelf) results(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from, _ := strconv.Atoi(r.URL.Query().Get("from"))
+	limit, _ := strconv.Atoi(r.URL.Query().Get("limit"))
+	from = min(from, len(s.lines)+1)
+	to := min(len(s.lines), from-1+limit)
+	w.Header().Set("Watchpost-Complete", strconv.FormatBool(to == len(s.lines) && s.jobs[r.PathValue("id")]["status"] == "done"))
+	io.WriteString(w, strings.Join(append(slices.Clone(s.lines[from-1:to]), ""), "\n"))
+}
+
+func id26(kind string, n int) string { return fmt.Sprintf("%s%025d", kind, n) }
+
+// tus is as much of the protocol as the page speaks.
+func (s *shelf) tus(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	s.get(func() { s.asked = append(s.asked, r.Method) })
+	if r.Header.Get("Tus-Resumable") != "1.0.0" {
+		http.Error(w, "ERR_VERSION: no Tus-Resumable", http.StatusPreconditionFailed)
+		return
+	}
+	switch r.Method {
+	case http.MethodPost:
+		s.do(func() {
+			id = id26("u", len(s.bytes)+1)
+			s.bytes[id] = []byte{}
+			size, _ := strconv.Atoi(r.Header.Get("Upload-Length"))
+			words := map[string]string{}
+			for pair := range strings.SplitSeq(r.Header.Get("Upload-Metadata"), ",") {
+				name, coded, _ := strings.Cut(pair, " ")
+				value, _ := base64.StdEncoding.DecodeString(coded)
+				words[name] = string(value)
+			}
+			s.uploads[id] = upload(id, words["filename"], "receiving", map[string]any{"size": size, "words": words})
+		})
+		w.Header().Set("Location", "/api/v1/tus/"+id)
+		w.WriteHeader(http.StatusCreated)
+	case http.MethodHead:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.uploads[id] == nil {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Upload-Offset", strconv.Itoa(len(s.bytes[id])))
+	case http.MethodPatch:
+		s.patch(w, r, id)
+	}
+}
+
+func (s *shelf) patch(w http.ResponseWriter, r *http.Request, id string) {
+	fault := -1
+	s.get(func() {
+		if len(s.faults) > 0 {
+			fault, s.faults = s.faults[0], s.faults[1:]
+		}
+	})
+	if fault > 0 {
+		http.Error(w, "ERR_TEST: The box said "+strconv.Itoa(fault)+".", fault)
+		return
+	}
+	body, take := r.Body, r.ContentLength
+	if fault == 0 {
+		take /= 2
+	}
+	b, _ := io.ReadAll(io.LimitReader(body, take))
+	s.do(func() {
+		if at, _ := strconv.Atoi(r.Header.Get("Upload-Offset")); at != len(s.bytes[id]) {
+			fault = 409
+			return
+		}
+		s.bytes[id] = append(s.bytes[id], b...)
+		u := maps.Clone(s.uploads[id])
+		u["received"] = len(s.bytes[id])
+		if len(s.bytes[id]) == u["size"] {
+			u["status"] = "complete"
+		}
+		s.uploads[id] = u
+		w.Header().Set("Upload-Offset", strconv.Itoa(len(s.bytes[id])))
+	})
+	switch fault {
+	case 0:
+		panic(http.ErrAbortHandler)
+	case 409:
+		http.Error(w, "ERR_MISMATCHED_OFFSET: not here", fault)
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+func upload(id, name, status string, more map[string]any) map[string]any {
+	u := map[string]any{"id": id, "name": name, "size": 1000, "received": 430, "contiguous": 430, "have": [][2]int{}, "status": status,
+		"created": time.Now(), "updated": time.Now(), "rate_bytes_per_s": 0, "jobs": []string{}}
+	maps.Copy(u, more)
+	return u
+}
+
+func job(id, upload, name, status, reason string, more map[string]any) map[string]any {
+	j := map[string]any{"id": id, "upload": upload, "name": name, "status": status, "reason": reason, "priority": 0, "settings": map[string]any{},
+		"progress": map[string]any{"frames": 0, "position_s": 0, "duration_s": nil, "fps": 0, "percent": nil}, "results": 0, "created": time.Now()}
+	maps.Copy(j, more)
+	return j
+}
+
+// hostile is a file's name as somebody might give it.
+const hostile = `<img src=x onerror=alert(1)>.mp4`
+
+func card(n int, what string) string {
+	return fmt.Sprintf(`document.querySelector('[data-upload=%q]')?.%s`, id26("u", n), what)
+}
+
+func jobSays(n int) string {
+	return fmt.Sprintf(`document.querySelector('[data-job=%q] [data-testid=job-words]')?.textContent`, id26("j", n))
+}
+
+func press(t *testing.T, s string) chromedp.Action {
+	t.Helper()
+	return chromedp.Evaluate(`document.querySelector(`+strconv.Quote(s)+`).click()`, nil)
+}
+
+// TestFilesSayWhy has every state in which something does not go on, with names
+// that are code.
+func TestFilesSayWhy(t *testing.T) {
+	s := newShelf(t)
+	s.note.Store("The database <b>was damaged</b>: the backup of yesterday is used.")
+	ctx := browser(t)
+	s.do(func() {
+		s.uploads[id26("u", 1)] = upload(id26("u", 1), hostile, "receiving", map[string]any{"problem": "The disk is full: make room."})
+		s.uploads[id26("u", 2)] = upload(id26("u", 2), "two", "refused", map[string]any{"problem": "Its sha256 is <i>another</i> one."})
+		s.uploads[id26("u", 3)] = upload(id26("u", 3), "three", "complete", map[string]any{"sha256": strings.Repeat("ab", 32), "received": 1000})
+		for i, j := range [][2]string{{"waiting", "index at end: analysis starts after the last byte"}, {"paused", "making room for camera yard, which lost 20 % of its frames"},
+			{"set_aside", "its file killed its worker twice (out of memory)"}, {"failed", "encrypted: <script>"}, {"queued", ""}, {"done", ""}} {
+			id := id26("j", i+1)
+			s.jobs[id] = job(id, id26("u", 3), hostile, j[0], j[1], nil)
+		}
+		s.jobs[id26("j", 6)]["outcome"] = map[string]any{"source": map[string]any{}, "classes": map[string]any{"<u>car</u>": map[string]any{"boxes": 9, "tracks": 2}}}
+		s.jobs[id26("j", 7)] = job(id26("j", 7), id26("u", 9), "gone.mp4", "canceled", "", nil)
+	})
+	run(t, ctx, chromedp.Navigate(s.url+"/files"))
+	sees(t, ctx, card(1, `querySelector('h2').textContent`), hostile)
+	sees(t, ctx, card(1, `textContent`), "The disk is full: make room. Waiting for bytes: ")
+	sees(t, ctx, card(2, `textContent`), "Its sha256 is <i>another</i> one.")
+	sees(t, ctx, card(3, `textContent`), "sha256 abab")
+	sees(t, ctx, jobSays(1), "Index at end: analysis starts after the last byte")
+	sees(t, ctx, jobSays(2), "Rests: making room for camera yard")
+	sees(t, ctx, jobSays(3), "its file killed its worker twice")
+	sees(t, ctx, jobSays(4), "encrypted: <script>")
+	sees(t, ctx, jobSays(5), "Waits for its turn")
+	sees(t, ctx, jobSays(6), "2 <u>car</u>")
+	sees(t, ctx, card(9, `textContent`), "The file itself was removed; its results stay.")
+	sees(t, ctx, `document.querySelectorAll('main img, main i, main b, main u').length`, "0")
+
+	// The note stays on the pages until it is put away, also after a reload.
+	sees(t, ctx, `document.querySelector('[data-testid=note] span').textContent`, "The database <b>was damaged</b>")
+	run(t, ctx, press(t, "#notes button"), chromedp.Navigate(s.url+"/files"))
+	sees(t, ctx, jobSays(6), "2 <u>car</u>")
+	sees(t, ctx, `document.querySelector('#notes').hidden`, "true")
+
+	// Deleting is asked about first.
+	remove := fmt.Sprintf(`[data-job=%q] [data-testid=remove-job]`, id26("j", 4))
+	run(t, ctx, press(t, remove))
+	sees(t, ctx, `document.querySelector('dialog').textContent`, hostile)
+	run(t, ctx, press(t, `dialog button[value=no]`))
+	sees(t, ctx, `document.querySelector('dialog')`, "null")
+	run(t, ctx, press(t, remove), press(t, `dialog button[value=yes]`))
+	sees(t, ctx, jobSays(4), "undefined")
+	s.get(func() {
+		if s.jobs[id26("j", 4)] != nil || len(s.jobs) != 6 {
+			t.Errorf("%d jobs are left", len(s.jobs))
+		}
+	})
+
+	// The same file once more, with another model.
+	run(t, ctx, press(t, fmt.Sprintf(`[data-upload=%q] [data-testid=again]`, id26("u", 3))))
+	sees(t, ctx, `[...document.querySelectorAll('dialog option')].map(o => o.value).join()`, ",yolox-nano,motion")
+	run(t, ctx, chromedp.Evaluate(`document.querySelector('dialog select').value = 'motion'; document.querySelector('dialog [name=threshold]').value = '35'; document.querySelector('dialog button.main').click()`, nil))
+	sees(t, ctx, `document.querySelector('dialog')`, "null")
+	s.get(func() {
+		if len(s.posted) != 1 || !strings.Contains(s.posted[0], `"settings":{"model":"motion","threshold":0.35}`) {
+			t.Errorf("asked for %q", s.posted)
+		}
+	})
+}
+
+// chosen makes a file to be sent.
+func chosen(t *testing.T, name string, size int) (path string, content []byte) {
+	t.Helper()
+	content = make([]byte, size)
+	for i := range content {
+		content[i] = byte(i * 7 >> 3)
+	}
+	path = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path, content
+}
+
+// TestSendingGoesOn cuts, refuses and interrupts what the page sends.
+func TestSendingGoesOn(t *testing.T) {
+	s := newShelf(t)
+	ctx := browser(t)
+	path, content := chosen(t, hostile, 20<<20)
+	run(t, ctx, chromedp.Navigate(s.url+"/files"))
+	sees(t, ctx, link, "Connected to the box")
+	run(t, ctx, chromedp.Evaluate(`document.querySelector('.drop [name=threshold]').value = '40'`, nil))
+
+	// Cut in the middle of the first part, then without room.
+	s.get(func() { s.faults = []int{0, 507, 507, 507, 507, 507, 507, 507, 507} })
+	run(t, ctx, chromedp.SetUploadFiles("#choose", []string{path}, chromedp.ByQuery))
+	sees(t, ctx, card(1, `querySelector('h2').textContent`), hostile)
+	sees(t, ctx, card(1, `textContent`), "The box said 507: trying again in ")
+	s.get(func() {
+		words := s.uploads[id26("u", 1)]["words"].(map[string]string)
+		if words["filename"] != hostile || words["threshold"] != "0.4" || words["filetype"] != "video/mp4" {
+			t.Errorf("the upload was described as %v", words)
+		}
+		if n := len(s.bytes[id26("u", 1)]); n != 8<<20 {
+			t.Errorf("%d bytes came before the cut", n)
+		}
+	})
+	run(t, ctx, press(t, "[data-testid=pause]"))
+	sees(t, ctx, card(1, `textContent`), "what arrived stays")
+
+	// The page is left and opened again: the same file goes on where it was.
+	run(t, ctx, chromedp.Navigate(s.url+"/files"))
+	sees(t, ctx, card(1, `textContent`), "Choose the same file again, and it goes on from there.")
+	s.get(func() { s.faults, s.asked = nil, nil })
+	run(t, ctx, chromedp.SetUploadFiles("#choose", []string{path}, chromedp.ByQuery))
+	sees(t, ctx, card(1, `dataset.state`), "complete")
+	s.get(func() {
+		if got := strings.Join(s.asked, " "); got != "HEAD PATCH" {
+			t.Errorf("it went on with %s", got)
+		}
+		if string(s.bytes[id26("u", 1)]) != string(content) {
+			t.Error("other bytes came than the file has")
+		}
+		s.asked = nil
+	})
+	sees(t, ctx, `localStorage.getItem('watchpost.uploads')`, "[]")
+
+	// What is refused for good is not tried again, and says why.
+	s.get(func() { s.faults = []int{413} })
+	run(t, ctx, chromedp.SetUploadFiles("#choose", []string{path}, chromedp.ByQuery))
+	sees(t, ctx, card(2, `textContent`), "The box said 413.")
+	sees(t, ctx, card(2, `dataset.state`), "failed")
+	// Given up after a question: gone from the box, too.
+	run(t, ctx, press(t, fmt.Sprintf(`[data-upload=%q] [data-testid=cancel-upload]`, id26("u", 2))))
+	sees(t, ctx, `(document.querySelector('dialog button[value=yes]')?.click(), document.querySelectorAll('.file').length)`, "1")
+	s.get(func() {
+		if s.uploads[id26("u", 2)] != nil {
+			t.Error("the upload that was given up is still there")
+		}
+	})
+}
+
+// TestResultsAreReadInPages has lines come while the page looks, and a stream
+// that breaks: none is missed, none counted twice.
+func TestResultsAreReadInPages(t *testing.T) {
+	s := newShelf(t)
+	ctx := browser(t)
+	line := func(n int) string {
+		return fmt.Sprintf(`{"seq":%d,"frame":%d,"seconds":%g,"objects":[{"id":%d,"label":"<i>cat</i>","score":0.5},{"id":1,"label":"car","score":0.9}]}`, n, n, float64(n)/10, 1+n/2500)
+	}
+	put := func(upto int, status string) {
+		s.do(func() {
+			for n := len(s.lines) + 1; n <= upto; n++ {
+				s.lines = append(s.lines, line(n))
+			}
+			s.jobs[id26("j", 1)] = job(id26("j", 1), id26("u", 1), hostile, status, "", map[string]any{"results": upto, "settings": map[string]any{"no_video": true},
+				"progress": map[string]any{"frames": upto, "position_s": float64(upto) / 10, "duration_s": 1000, "fps": 10, "percent": float64(upto) / 100}})
+		})
+	}
+	put(4500, "running")
+	run(t, ctx, chromedp.Navigate(s.url+"/files/"+id26("j", 1)))
+	found := `document.querySelector('[data-testid=found]').textContent`
+	sees(t, ctx, found, "9,000 boxes in 4,500 frames")
+	sees(t, ctx, `document.title`, hostile)
+	sees(t, ctx, `document.querySelector('[data-testid=video-words]').textContent`, "No video was asked for.")
+	put(4507, "running")
+	sees(t, ctx, found, "9,014 boxes in 4,507 frames")
+	put(10_000, "done")
+	sees(t, ctx, found, "20,000 boxes in 10,000 frames")
+	// Track 1 was a cat first; 2 to 5 are cats as well.
+	sees(t, ctx, `[...document.querySelectorAll('.counts tbody tr')].map(r => r.innerText.replace(/\s+/g, ' ')).join('; ')`, "<i>cat</i> 5 10,000; car 0 10,000")
+	sees(t, ctx, `document.querySelector('[data-testid=timeline]').getAttribute('aria-valuetext')`, "0:00 of 16:40")
+	sees(t, ctx, `[...document.querySelectorAll('.strip canvas')].map(c => c.getContext('2d').getImageData(2, 2, 1, 1).data[3] > 0).join()`, "true,true")
+	sees(t, ctx, `document.querySelector('[data-testid=downloads]').innerText`, "<b>.jsonl")
+	sees(t, ctx, `document.querySelectorAll('main i:not(.key):not([data-end]), main img').length`, "0")
+
+	s.do(func() { delete(s.jobs, id26("j", 1)) })
+	sees(t, ctx, `document.querySelector('main').textContent`, "This analysis was deleted.")
+	run(t, ctx, chromedp.Navigate(s.url+"/files/"+id26("j", 8)))
+	sees(t, ctx, `document.querySelector('main').textContent`, "There is no job with this id.")
+}
