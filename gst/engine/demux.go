@@ -59,7 +59,7 @@ type demuxer struct {
 	watch   *C.wp_input
 	seq     uint64
 	pulled  int  // units of this pass
-	stopped bool // the demuxer was seen to have stopped
+	stopped time.Time // since when the demuxer was seen to have stopped; zero: it works
 	last    time.Time
 	facts   facts
 
@@ -129,7 +129,7 @@ func (d *demuxer) open() error {
 	}
 	d.pipe = p
 	d.watch = C.wp_input_watch(p.self(), net, parse, p.el("units"), C.int(d.src.Track))
-	d.pulled, d.last, d.stopped = 0, time.Now(), false
+	d.pulled, d.last, d.stopped = 0, time.Now(), time.Time{}
 	d.begin, d.end = none, none
 	if d.in.Kind == plan.V4L2 {
 		chooseMode(p, d.src)
@@ -291,7 +291,7 @@ func (d *demuxer) overUDP() error {
 // stuck notices a source that has no video, or does nothing.
 func (d *demuxer) stuck() error {
 	if d.pulled == 0 && d.in.Parse != "" {
-		if C.wp_input_done(d.watch) != 0 && (C.wp_input_video(d.watch) == 0 || d.lacksTrack()) {
+		if C.wp_input_done(d.watch) != 0 && C.wp_input_video(d.watch) == 0 || d.lacksTrack() {
 			return d.nothing()
 		}
 		if d.in.Net != "" && C.wp_input_streams(d.watch) > 0 && C.wp_input_selected(d.watch) == 0 && time.Since(d.last) > time.Second {
@@ -325,11 +325,22 @@ func (d *demuxer) gaveUp() bool {
 	if d.in.Kind != plan.File || d.pulled > 0 || C.wp_input_video(d.watch) > 0 && !d.lacksTrack() {
 		return false
 	}
-	before := d.stopped
 	// Files with many tracks may tell of the video's late: only the end counts.
-	d.stopped = C.wp_gave_up(d.pipe.self()) != 0 || C.wp_input_ended(d.watch) != 0
-	return before && d.stopped
+	if C.wp_gave_up(d.pipe.self()) == 0 && C.wp_input_ended(d.watch) == 0 {
+		d.stopped = time.Time{}
+		return false
+	}
+	if d.stopped.IsZero() {
+		d.stopped = time.Now()
+		return false
+	}
+	// The one who finds out a file's type stops too, before the demuxer is plugged in,
+	// and on a busy machine that takes its time.
+	return C.wp_input_other(d.watch) > 0 || time.Since(d.stopped) > pluggingTime
 }
+
+// pluggingTime is more than it takes to plug in a demuxer.
+const pluggingTime = 4 * time.Second
 
 // place puts a unit on the run's time line.
 func (d *demuxer) place(u *unit) {

@@ -9,15 +9,19 @@ import "C"
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/watchpost/watchpost/gst/plan"
 )
 
 // lacksTrack tells that all tracks are known and the one that is wanted is not
-// among them.
+// among them. parsebin shows all tracks of a file at once, and does not always say
+// that there are no more: some time without the one that is wanted tells as much.
 func (d *demuxer) lacksTrack() bool {
-	return d.src.Track > 0 && C.wp_input_done(d.watch) != 0 && int(C.wp_input_video(d.watch)) <= d.src.Track
+	n := int(C.wp_input_video(d.watch))
+	return d.src.Track > 0 && d.pulled == 0 && n > 0 && n <= d.src.Track &&
+		(C.wp_input_done(d.watch) != 0 || time.Since(d.last) > time.Second)
 }
 
 // tracks lists the video tracks that there are, for people.
