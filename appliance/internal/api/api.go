@@ -61,8 +61,8 @@ type Deps struct {
 
 func (d Deps) check() error {
 	for name, missing := range map[string]bool{
-		"Log": d.Log == nil, "Cameras": d.Cameras == nil, "Uploads": d.Uploads == nil, "Hardware": d.Hardware == nil, "Models": d.Models == nil,
-		"System": d.System == nil, "Live": d.Live == nil, "Tus": d.Tus == nil, "Bodies": d.Bodies == nil, "Web": d.Web == nil, "SignIn": d.SignIn == nil,
+		"Log": d.Log == nil, "Cameras": d.Cameras == nil, "Uploads": d.Uploads == nil, "Jobs": d.Jobs == nil, "Hardware": d.Hardware == nil, "Models": d.Models == nil,
+		"System": d.System == nil, "Live": d.Live == nil, "Tus": d.Tus == nil, "Bodies": d.Bodies == nil, "Channel": d.Channel == nil, "Web": d.Web == nil, "SignIn": d.SignIn == nil,
 		"Metrics": d.Metrics == nil, "Healthz": d.Healthz == nil, "Readyz": d.Readyz == nil,
 	} {
 		if missing {
@@ -89,10 +89,8 @@ func New(d Deps) (http.Handler, error) {
 	mux.Handle("/api/v1/cameras/{id}/whep", d.Live)
 	mux.Handle("/api/v1/cameras/{id}/whep/{session}", d.Live)
 	mountRoads(mux, d.Tus, d.Bodies)
-	if d.Channel != nil {
-		mux.Handle("/api/v1/channel", d.Channel)
-		mux.Handle("/api/v1/channel/{session}", d.Channel)
-	}
+	mux.Handle("/api/v1/channel", d.Channel)
+	mux.Handle("/api/v1/channel/{session}", d.Channel)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { p.unknown(mux, w, r) })
 	mux.Handle("GET /metrics", d.Metrics)
 	mux.Handle("GET /healthz", d.Healthz)

@@ -66,9 +66,7 @@ func (t *routes) register(mux *http.ServeMux) []byte {
 	huma.Register(api, operation("get-system", http.MethodGet, "/api/v1/system", "Version, memory, and how late the control loops ran", "Box"), t.system)
 	documentWHEP(api.OpenAPI())
 	t.registerUploads(api)
-	if t.d.Jobs != nil {
-		t.registerJobs(api)
-	}
+	t.registerJobs(api)
 
 	var out bytes.Buffer
 	raw, err := json.Marshal(api.OpenAPI())
@@ -204,5 +202,9 @@ func documentWHEP(doc *huma.OpenAPI) {
 		"201", "The answer; Location names the session, ETag its ICE generation", sdp)
 	add(http.MethodPatch, path+"/{session}", "whep-trickle", "Add ICE candidates or restart ICE", []*huma.Param{id, session},
 		map[string]*huma.MediaType{"application/trickle-ice-sdpfrag": {Schema: text}}, "204", "Taken", nil)
+	const channel = "/api/v1/channel"
+	add(http.MethodPost, channel, "channel-open", "Open data channels: video_upload (files in) and results (a job's log out)", nil, sdp,
+		"201", "The answer; Location names the session", sdp)
+	add(http.MethodDelete, channel+"/{session}", "channel-close", "Close the data channels", []*huma.Param{session}, nil, "200", "Ended", nil)
 	add(http.MethodDelete, path+"/{session}", "whep-leave", "Stop watching", []*huma.Param{id, session}, nil, "200", "Ended", nil)
 }

@@ -25,12 +25,19 @@ import (
 // nobody can send again.
 const jobNiceness = niceness + 5
 
+// jobMemory is the most that a job's worker may have of memory of its own. 4K of ten
+// bits with YOLOX and an annotated picture takes 0.6 GB; what takes this much more is
+// a file that means harm.
+const jobMemory = 3 << 30
+
 // jobWorkerConfig is how workers on pushed files are started. They come last on a
 // busy machine, so that being slow must not pass for being hung.
 func jobWorkerConfig(data string, maxResults int64) worker.Config {
 	c := workerConfig(data, jobNiceness)
 	c.HelloTimeout, c.BeatTimeout = time.Minute, 30*time.Second
 	c.FileLimit = uint64(max(maxResults, 0))
+	c.MemoryLimit = jobMemory
+	c.Expendable = true
 	return c
 }
 

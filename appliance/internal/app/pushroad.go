@@ -127,11 +127,11 @@ func (b *box) front(d *api.Deps) error {
 	return nil
 }
 
-// run is the road's life. What is open stays so until close.
+// run is the road's life, but for the jobs', who need the machine to be warm. What
+// is open stays so until close.
 func (in *pushRoad) run(ctx context.Context, g *errgroup.Group) {
 	g.Go(func() error { return in.db.Run(ctx) })
 	g.Go(func() error { return in.uploads.Run(ctx) })
-	g.Go(func() error { return in.jobs.Run(ctx) })
 	g.Go(func() error { return in.sessions.Run(ctx) })
 }
 

@@ -259,7 +259,9 @@ func (b *box) run(ctx context.Context) error {
 	g.Go(func() error { return b.notifier.Run(ctx) })
 	g.Go(func() error { return b.server.Run(ctx) })
 	g.Go(func() error {
+		// Workers come after it, cameras' and jobs': it is what their start would take.
 		warmUp(ctx, b.cfg.DataDir, b.p.Log)
+		g.Go(func() error { return b.push.jobs.Run(ctx) })
 		return b.cameras.run(ctx, b.p.Log)
 	})
 	g.Go(func() error { return b.have.run(ctx) })

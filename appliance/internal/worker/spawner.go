@@ -43,6 +43,9 @@ type Config struct {
 	// MemoryLimit is the most bytes of private writable memory that a worker
 	// may map (RLIMIT_DATA); 0: none.
 	MemoryLimit uint64
+	// Expendable workers are the first that the kernel ends when memory runs out
+	// (oom_score_adj), before cameras and long before the control process.
+	Expendable bool
 	// FileLimit is the most bytes of any file that a worker may write
 	// (RLIMIT_FSIZE); 0: none. Beyond it a confined worker's write fails with EFBIG,
 	// which it reports; any other worker dies of SIGXFSZ.
@@ -165,6 +168,7 @@ func (s *Spawner) Start(ctx context.Context, start link.Start, handle func(link.
 	}
 	// The worker does nothing before its Start, so this is in time.
 	s.limit(cmd.Process.Pid, unix.RLIMIT_DATA, s.cfg.MemoryLimit, "memory")
+	s.expend(cmd.Process.Pid)
 	s.limit(cmd.Process.Pid, unix.RLIMIT_FSIZE, s.cfg.FileLimit, "file size")
 	w.run(began, start, newTail(errRead, redact, s.log.With("camera", start.Camera, "worker", cmd.Process.Pid)))
 	return w, nil
@@ -177,6 +181,18 @@ func (s *Spawner) limit(pid, resource int, most uint64, what string) {
 	}
 	if err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: most, Max: most}, nil); err != nil {
 		s.log.Warn("media worker runs without a limit", "of", what, "err", err)
+	}
+}
+
+// expend has the kernel prefer a worker over the control process when memory runs out.
+// Raising the score needs no privilege (proc(5)).
+func (s *Spawner) expend(pid int) {
+	score := "300"
+	if s.cfg.Expendable {
+		score = "800"
+	}
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(score), 0); err != nil {
+		s.log.Debug("media worker keeps the score of its parent", "err", err)
 	}
 }
 

@@ -358,7 +358,7 @@ func TestConfinedWorkerGetsNoSecrets(t *testing.T) {
 }
 
 func TestNicenessAndLimits(t *testing.T) {
-	r := newRig(t, "obedient", Config{Nice: 3, MemoryLimit: 1 << 30, FileLimit: 1 << 20})
+	r := newRig(t, "obedient", Config{Nice: 3, MemoryLimit: 1 << 30, FileLimit: 1 << 20, Expendable: true})
 	w := r.start(t)
 	r.await(t, "beat", isKind(link.KindBeat))
 	own, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0)
@@ -373,6 +373,9 @@ func TestNicenessAndLimits(t *testing.T) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", w.PID()))
 	if err != nil || !strings.Contains(string(b), "Max data size             1073741824") || !strings.Contains(string(b), "Max file size             1048576") {
 		t.Errorf("no memory or file limit in\n%s (%v)", b, err)
+	}
+	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", w.PID())); err != nil || strings.TrimSpace(string(b)) != "800" {
+		t.Errorf("when memory runs out its score is %s (%v)", b, err)
 	}
 }
 
