@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/watchpost/watchpost/gst/container"
 )
 
 const (
@@ -122,8 +124,11 @@ func (q *Jobs) openResult(id, name, media string) (*os.File, ResultFile, error) 
 	file.Tag = fmt.Sprintf("%x-%x", file.Bytes, file.Modified.UnixNano())
 	if !file.Complete {
 		file.Tag = "growing-" + id
-		if name == detectionsName {
+		switch name {
+		case detectionsName:
 			file.Bytes = min(file.Bytes, q.committedBytes(id))
+		case annotatedName:
+			file.Bytes = container.Whole(f, file.Bytes) // half a fragment ends a player
 		}
 	}
 	return f, file, nil
