@@ -35,14 +35,23 @@ func (q *Jobs) recover(now time.Time) error {
 	return nil
 }
 
+// entry is a job as it is in memory. One that its upload's completion made just now is
+// on its way there: it is waited for.
 func (q *Jobs) entry(id string) (*entry, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	e := q.entries[id]
-	if e == nil || e.doomed {
-		return nil, noJob()
+	const step = 5 * time.Millisecond
+	for waited := time.Duration(0); ; waited += step {
+		q.mu.Lock()
+		e := q.entries[id]
+		there := e != nil && !e.doomed
+		q.mu.Unlock()
+		if there {
+			return e, nil
+		}
+		if e != nil || waited >= time.Second || !q.recorded(id) {
+			return nil, noJob()
+		}
+		time.Sleep(step)
 	}
-	return e, nil
 }
 
 // change makes one durable change of a job's record: it is on disk before

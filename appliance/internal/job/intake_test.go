@@ -45,6 +45,39 @@ func (a *arriving) complete() {
 
 func (a *arriving) job() string { return ownJob(a.u.ID) }
 
+// Whoever is told that an upload is complete finds its job, though the intake has not
+// heard of it yet.
+func TestJobJustMade(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		d.open()
+		a := d.arrive("x")
+		a.u.Status, a.u.SHA256 = state.UploadComplete, "feed"
+		a.d.write(a.u.ID, "x")
+		if got := d.q.OfUpload(a.u.ID); len(got) > 0 {
+			t.Errorf("jobs before the upload is complete: %v", got)
+		}
+		if err := d.db.Update(func(tx state.Tx) error { return d.q.Completed(tx, a.u) }); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.q.OfUpload(a.u.ID); len(got) != 1 || got[0] != a.job() {
+			t.Errorf("jobs once it is: %v", got)
+		}
+		told := time.AfterFunc(100*time.Millisecond, func() { d.files.put(FileOf(a.u)) })
+		defer told.Stop()
+		if j, err := d.q.Get(a.job()); err != nil || j.ID != a.job() {
+			t.Errorf("the job: %+v, %v", j, err)
+		}
+		d.worker(1).finish()
+		d.awaitStatus(a.job(), state.JobDone)
+		if err := d.q.Remove(t.Context(), a.job()); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.q.OfUpload(a.u.ID); len(got) > 0 {
+			t.Errorf("jobs after it was removed: %v", got)
+		}
+	})
+}
+
 // A file whose index is in front is analysed as it arrives.
 func TestAnalysisWhileUploading(t *testing.T) {
 	bubble(t, func(t *testing.T, d *desk) {

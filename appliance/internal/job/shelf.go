@@ -82,6 +82,9 @@ func (s *shelf) remove(id string, err error) {
 
 // book returns the logbook of a job; who gets it leaves it when done.
 func (q *Jobs) book(id string) (*logbook, error) {
+	if _, err := q.entry(id); err != nil {
+		return nil, err
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e := q.entries[id]

@@ -80,12 +80,12 @@ func (q *Jobs) view(e *entry) Job {
 
 // Get returns one job.
 func (q *Jobs) Get(id string) (Job, error) {
+	e, err := q.entry(id)
+	if err != nil {
+		return Job{}, err
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	e := q.entries[id]
-	if e == nil || e.doomed {
-		return Job{}, noJob()
-	}
 	return q.view(e), nil
 }
 
@@ -103,17 +103,36 @@ func (q *Jobs) List() []Job {
 	return all
 }
 
-// OfUpload returns the ids of an upload's jobs, oldest first.
+// OfUpload returns the ids of an upload's jobs, oldest first. It knows of the job that
+// an upload's completion made as soon as that is durable, before the intake has heard of
+// it: whoever is told that the file is complete asks for its job next.
 func (q *Jobs) OfUpload(upload string) []string {
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	ids := []string{}
+	q.mu.Lock()
+	own := ownJob(upload)
+	if q.entries[own] != nil {
+		own = "" // known, if only as one that is being removed
+	}
 	for _, e := range q.uploads[upload] {
 		if !e.doomed {
 			ids = append(ids, e.rec.ID)
 		}
 	}
+	q.mu.Unlock()
+	if own != "" && q.recorded(own) {
+		ids = append([]string{own}, ids...)
+	}
 	return ids
+}
+
+// recorded tells whether the database has a job. An error is like none being there:
+// the intake meets it too, and tells.
+func (q *Jobs) recorded(id string) bool {
+	if !state.ValidID('j', id) {
+		return false
+	}
+	_, there, err := q.deps.DB.Jobs().Get(id)
+	return there && err == nil
 }
 
 // InUse tells whether a job needs the bytes of an upload that is complete. One
