@@ -34,13 +34,14 @@ const forgotten = 30 * 24 * time.Hour
 func openMemory(path string) *memory { return &memory{path: path} }
 
 // memoryKey tells files apart by box, place, size and time of change: a file
-// that was written anew is another one.
-func memoryKey(box string, f *source) string {
+// that was written anew is another one. So is one that is to be analysed otherwise,
+// since the settings go with the upload.
+func memoryKey(box string, f *source, set Settings) string {
 	abs, err := filepath.Abs(f.path)
 	if err != nil {
 		abs = f.path
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d\n%d", box, abs, f.size, f.mtime.UnixNano()))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d\n%d\n%+v", box, abs, f.size, f.mtime.UnixNano(), set))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -59,11 +60,13 @@ func (m *memory) put(key, id string) {
 	})
 }
 
-func (m *memory) forget(key string) {
+func (m *memory) forget(keys ...string) {
 	m.change(func(all map[string]remembered) bool {
-		_, had := all[key]
-		delete(all, key)
-		return had
+		before := len(all)
+		for _, k := range keys {
+			delete(all, k)
+		}
+		return len(all) < before
 	})
 }
 

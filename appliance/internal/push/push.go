@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -98,7 +99,16 @@ func Run(ctx context.Context, o Options, files []string) ([]Outcome, error) {
 		}
 	}
 	wg.Wait()
+	if !slices.ContainsFunc(out, unfinished) {
+		// The same files, pushed again, are meant to be analysed again.
+		p.memory.forget(p.finished...)
+	}
 	return out, ctx.Err()
+}
+
+// unfinished tells of a file with which the same command, run again, goes on.
+func unfinished(o Outcome) bool {
+	return o.Err != nil && !errors.Is(o.Err, ErrRefused) && !errors.Is(o.Err, ErrAnalysis) && !errors.Is(o.Err, ErrFile)
 }
 
 // transport keeps a connection for each file that is on its way, and gives up on
@@ -150,6 +160,11 @@ type pusher struct {
 	// sending has as many places as files may be on their way.
 	sending chan struct{}
 	waiting atomic.Int64 // files that wait for their analysis
+
+	mu sync.Mutex
+	// finished are the keys of files that are through. They are remembered until all
+	// are, so that a command that is run again sends none of them twice.
+	finished []string
 }
 
 // push takes one file all the way. It holds a place in sending until the box has
@@ -166,7 +181,7 @@ func (p *pusher) push(ctx context.Context, path, folder string) Outcome {
 	}
 	defer f.Close()
 	show := newMeter(path, f.size, p.o.Watch)
-	key := memoryKey(p.box.base.String(), f)
+	key := memoryKey(p.box.base.String(), f, p.o.Settings)
 	out.Upload = p.memory.get(key)
 	err = p.send(ctx, f, &out, key, show)
 	arrived()
@@ -176,7 +191,9 @@ func (p *pusher) push(ctx context.Context, path, folder string) Outcome {
 	out.Err = err
 	switch {
 	case err == nil:
-		p.memory.forget(key)
+		p.mu.Lock()
+		p.finished = append(p.finished, key)
+		p.mu.Unlock()
 		show.stage(Done, nil)
 	case errors.Is(err, ErrRefused), errors.Is(err, ErrAnalysis):
 		p.memory.forget(key) // asking again would end the same

@@ -68,12 +68,12 @@ func TestMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	key := memoryKey("http://a", f)
+	key := memoryKey("http://a", f, Settings{})
 	openMemory(path).put(key, "u1")
 	if got := openMemory(path).get(key); got != "u1" {
 		t.Errorf("remembered %q", got)
 	}
-	if got := openMemory(path).get(memoryKey("http://b", f)); got != "" {
+	if got := openMemory(path).get(memoryKey("http://b", f, Settings{})); got != "" {
 		t.Errorf("another box's upload is %q", got)
 	}
 	if err := os.Chtimes(file, time.Now(), time.Now().Add(time.Hour)); err != nil {
@@ -84,8 +84,11 @@ func TestMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.Close()
-	if memoryKey("http://a", g) == key {
+	if memoryKey("http://a", g, Settings{}) == key {
 		t.Error("a file that changed is taken for the same")
+	}
+	if memoryKey("http://a", f, Settings{Model: "motion"}) == key {
+		t.Error("an upload that is to be analysed otherwise is taken for the same")
 	}
 	if err := os.WriteFile(path, []byte("{torn"), 0o600); err != nil {
 		t.Fatal(err)
