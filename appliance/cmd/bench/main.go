@@ -115,7 +115,7 @@ func newBench(out io.Writer) (*bench, error) {
 	b := &bench{
 		out: json.NewEncoder(out), log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		data: env("WATCHPOST_DATA", filepath.Join(root, "data")), media: env("WATCHPOST_MEDIA", filepath.Join(root, "..", "shared", "media")),
-		binary: filepath.Join(root, "bin", "watchpost"),
+		binary: env("WATCHPOST_BINARY", filepath.Join(root, "bin", "watchpost")),
 	}
 	for _, p := range []string{b.media, b.binary} {
 		if _, err := os.Stat(p); err != nil {

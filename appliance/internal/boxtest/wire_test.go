@@ -143,3 +143,6 @@ func anywhere(least, most int64) func() int64 {
 		return least + r.Int64N(most-least)
 	}
 }
+
+// listen opens a port of its own on loopback.
+func listen() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") }
