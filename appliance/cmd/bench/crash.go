@@ -50,7 +50,7 @@ type crash struct {
 
 // counters tell what the rounds went through.
 type counters struct {
-	uploads, bytes, jobs, streamed, lines, workerKills, again atomic.Int64
+	uploads, bytes, jobs, streamed, lines, workerKills, stillborn, again atomic.Int64
 }
 
 // crashRounds kills the whole box at random moments, 300 times or
@@ -121,6 +121,9 @@ func (c *crash) rounds(ctx context.Context, n int, r *rand.Rand) error {
 		_ = c.box.cmd.Process.Kill()
 		_ = c.box.cmd.Wait() // it was killed
 		promised := c.promised()
+		if r.IntN(5) == 0 {
+			c.stillborn(ctx, time.Duration(r.IntN(120))*time.Millisecond)
+		}
 		began := time.Now()
 		if err := c.start(ctx); err != nil {
 			return fmt.Errorf("round %d: the box does not start again: %w", round+1, err)
@@ -145,6 +148,19 @@ func (c *crash) start(ctx context.Context) (err error) {
 	}
 	c.url.Store(&c.box.url)
 	return nil
+}
+
+// stillborn starts the box and kills it before it has taken up all that there was.
+func (c *crash) stillborn(ctx context.Context, after time.Duration) {
+	cmd := exec.CommandContext(ctx, c.b.binary, "run", "-c", filepath.Join(c.b.tmp, "push.yaml"))
+	if err := cmd.Start(); err != nil {
+		c.problem("start the box: %v", err)
+		return
+	}
+	sleep(ctx, after)
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait() // it was killed
+	c.done.stillborn.Add(1)
 }
 
 // awaitMore returns when a counter has grown, or after most.
@@ -298,6 +314,7 @@ func (c *crash) report(rounds int) {
 	b.report("jobs begun while their file arrived", float64(d.streamed.Load()), "", told())
 	b.report("lines of results read", float64(d.lines.Load()), "", told())
 	b.report("workers killed alone", float64(d.workerKills.Load()), "", told())
+	b.report("boxes killed once more while they came up", float64(d.stillborn.Load()), "", told())
 	b.report("times that a job was held back or set aside and asked for again", float64(d.again.Load()), "", told())
 	b.report("acknowledged bytes lost", float64(c.lost), "", atMost(0))
 	b.report("results lost, doubled or changed", float64(c.wrong), "", atMost(0))
