@@ -311,6 +311,27 @@ func TestFilesSayWhy(t *testing.T) {
 	})
 }
 
+// TestManyFiles has more files than a page can hold at once.
+func TestManyFiles(t *testing.T) {
+	s := newShelf(t)
+	ctx := browser(t)
+	s.do(func() {
+		for n := 1; n <= 2000; n++ {
+			s.uploads[id26("u", n)] = upload(id26("u", n), fmt.Sprintf("file %d", n), "complete", nil)
+			s.jobs[id26("j", n)] = job(id26("j", n), id26("u", n), fmt.Sprintf("file %d", n), "queued", "", nil)
+		}
+	})
+	run(t, ctx, chromedp.Navigate(s.url+"/files"))
+	sees(t, ctx, `document.querySelector('.pushed > button').textContent`, "Show older files (1,950)")
+	sees(t, ctx, `document.querySelectorAll('.file').length + document.querySelector('.file h2').textContent`, "50file 2000")
+	sees(t, ctx, jobSays(2000), "Waits for its turn")
+	run(t, ctx, press(t, ".pushed > button"))
+	sees(t, ctx, `document.querySelectorAll('.file').length`, "250")
+	// What happens to one that is not shown is known when it is.
+	s.do(func() { delete(s.jobs, id26("j", 1751)); delete(s.uploads, id26("u", 1751)) })
+	sees(t, ctx, `document.querySelectorAll('.file').length + document.querySelector('.file:last-child h2').textContent`, "250file 1750")
+}
+
 // chosen makes a file to be sent.
 func chosen(t *testing.T, name string, size int) (path string, content []byte) {
 	t.Helper()
@@ -350,6 +371,10 @@ func TestSendingGoesOn(t *testing.T) {
 	})
 	run(t, ctx, press(t, "[data-testid=pause]"))
 	sees(t, ctx, card(1, `textContent`), "what arrived stays")
+	run(t, ctx, press(t, "[data-testid=resume]"))
+	sees(t, ctx, card(1, `textContent`), "trying again in ")
+	run(t, ctx, press(t, "[data-testid=pause]"))
+	sees(t, ctx, card(1, `dataset.state`), "paused")
 
 	// The page is left and opened again: the same file goes on where it was.
 	run(t, ctx, chromedp.Navigate(s.url+"/files"))

@@ -34,8 +34,7 @@ export class FileCard {
   private readonly again = doing("Analyse again…", this.wrong, async () => this.upload && analyseAgain(this.upload.id, this.upload.name, this.newest?.settings), "again");
   private readonly remove = doing("Delete file", this.wrong, () => this.askRemove(), "remove-upload");
 
-  /** gone is called when nothing is left to show. */
-  constructor(private readonly sender: Sender, private readonly outcomes: Outcomes, private readonly gone: () => void) {
+  constructor(private readonly sender: Sender, private readonly outcomes: Outcomes) {
     this.element = h(
       "li",
       { class: "file", "data-testid": "file" },
@@ -48,19 +47,13 @@ export class FileCard {
     );
   }
 
-  setTransfer(t: Transfer): void {
-    // What is sent is the box's to tell of, as soon as it has told of it.
-    this.transfer = t.state === "sent" || (t.state === "failed" && !this.sender.transfers.includes(t)) ? undefined : t;
+  setTransfer(t: Transfer | undefined): void {
+    this.transfer = t;
     this.show();
   }
 
-  setUpload(u: Upload): void {
+  setUpload(u: Upload | undefined): void {
     this.upload = u;
-    this.show();
-  }
-
-  removeUpload(): void {
-    this.upload = undefined;
     this.show();
   }
 
@@ -77,13 +70,10 @@ export class FileCard {
     this.show();
   }
 
-  removeJob(id: string): boolean {
-    const row = this.jobs.get(id);
-    if (!row) return false;
-    row.element.remove();
+  removeJob(id: string): void {
+    this.jobs.get(id)?.element.remove();
     this.jobs.delete(id);
     this.show();
-    return true;
   }
 
   /** Says the time left anew. */
@@ -94,10 +84,6 @@ export class FileCard {
   private show(): void {
     const t = this.transfer;
     const u = this.upload;
-    if (!t && !u && this.jobs.size === 0) {
-      this.gone();
-      return;
-    }
     const sending = t !== undefined && (u === undefined || u.status === "receiving");
     const state = sending ? t.state : (u?.status ?? "gone");
     setText(this.heading, u?.name ?? t?.file.name ?? this.newest?.name ?? "");
@@ -127,9 +113,7 @@ export class FileCard {
     if (t.sent > 0 && !(await confirmed(`Cancel sending ${t.file.name}?`, "What the box has of it is removed.", "Cancel and remove"))) return;
     const id = t.id;
     this.sender.drop(t);
-    this.transfer = undefined;
     if (id !== undefined) await send("DELETE", `/api/v1/uploads/${id}`);
-    this.show();
   }
 
   private async askRemove(): Promise<void> {

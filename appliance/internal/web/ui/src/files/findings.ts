@@ -4,7 +4,7 @@ import type { ResultLine } from "../types";
 // The log of a long video has a million lines. It is read in pages, and what is
 // kept of it does not grow with it.
 
-const pageLines = 2_000; // lines of one request
+const pageLines = 5_000; // lines of one request
 const bins = 1024; // columns of the picture over time
 const mostTracks = 1_000; // tracks of one class that are kept one by one
 const mostClasses = 200;

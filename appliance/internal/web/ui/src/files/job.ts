@@ -33,6 +33,8 @@ class JobView {
   private readonly reader: ResultsReader;
   private readonly found = h("p", { class: "summary", "data-testid": "found" }, "Reading the results…");
   private readonly counts = h("tbody");
+  private readonly counted = h("table", { class: "ledger counts", hidden: true }, h("caption", { class: "hidden" }, "What was found, by class"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Class"), h("th", { scope: "col" }, "Objects"), h("th", { scope: "col" }, "Boxes"))), this.counts);
+  private readonly seen: HTMLElement;
   private readonly ledger = new LedgerView();
   private readonly ledgerPlace = h("section", { hidden: true }, h("h2", {}, "Frames"), this.ledger.element);
   private readonly facts = new Facts();
@@ -52,6 +54,7 @@ class JobView {
     this.reader = new ResultsReader(id, this.findings, (complete) => this.showFindings(complete));
     this.again.addEventListener("click", () => this.job && analyseAgain(this.job.upload, this.job.name, this.job.settings));
     this.actions.element.append(this.again);
+    this.seen = h("section", { hidden: true }, h("h2", {}, "Seen over time"), this.timeline.element);
     this.element = h(
       "div",
       { class: "camera", "data-testid": "job-page", "data-job": id },
@@ -63,12 +66,12 @@ class JobView {
         h("div", { class: "under" }, this.words, this.actions.element),
         this.bar,
         this.actions.wrong,
-        h("section", {}, h("h2", {}, "Seen over time"), this.timeline.element),
+        this.seen,
       ),
       h(
         "div",
         { class: "panels beside" },
-        h("section", {}, h("h2", {}, "Found"), this.found, h("table", { class: "ledger counts" }, h("caption", { class: "hidden" }, "What was found, by class"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Class"), h("th", { scope: "col" }, "Objects"), h("th", { scope: "col" }, "Boxes"))), this.counts)),
+        h("section", {}, h("h2", {}, "Found"), this.found, this.counted),
         this.ledgerPlace,
       ),
       h("div", { class: "panels below" }, h("section", {}, h("h2", {}, "Source and settings"), this.facts.element), h("section", {}, h("h2", {}, "Files"), this.files)),
@@ -108,6 +111,7 @@ class JobView {
     setAttribute(this.element, "data-status", j.status);
     setText(this.what, asked(j.settings, j.outcome?.analyser));
     setText(this.words, jobWords(j));
+    setAttribute(this.words, "data-bad", String(j.status === "failed" || j.status === "set_aside"));
     this.bar.hidden = j.status !== "running" && j.status !== "paused";
     showProgress(this.bar, j.progress.percent);
     this.actions.update(j);
@@ -142,7 +146,7 @@ class JobView {
     if (!s) return;
     f.set("Picture", s.width && s.height ? `${s.width} × ${s.height}${s.rotation ? `, turned ${s.rotation}°` : ""}` : "");
     f.set("Codec", [s.codec ?? "", s.fps ? `${s.fps.toFixed(2)} fps` : ""].filter(Boolean).join(", "));
-    f.set("Length", s.seconds ? `${time(s.seconds)}, ${bytes(s.bytes)}` : bytes(s.bytes));
+    f.set("Length", s.seconds ? `${time(s.seconds, s.seconds)}, ${bytes(s.bytes)}` : bytes(s.bytes));
     f.set("Decoder", s.decoder ?? "");
     f.set("Runs on", j.outcome?.runtime ?? "no model: motion only");
     f.set("Encoder", j.outcome?.encoder ?? "no video was made");
@@ -155,8 +159,8 @@ class JobView {
 
   private showFindings(complete: boolean): void {
     const { classes, boxes: all, lines } = this.findings;
-    const none = lines === 0 ? "Nothing analysed yet" : "Nothing seen";
-    setText(this.found, all === 0 ? (complete ? "Nothing was seen" : none) : `${count(all)} boxes in ${count(lines)} frames${complete ? "" : " so far"}`);
+    const none = lines === 0 ? (complete ? "Nothing was analysed" : "Nothing analysed yet") : complete ? "Nothing was seen" : "Nothing seen so far";
+    setText(this.found, all === 0 ? none : `${count(all)} boxes in ${count(lines)} frames${complete ? "" : " so far"}`);
     setAttribute(this.found, "data-lines", String(lines));
     setAttribute(this.found, "data-complete", String(complete));
     const sorted = [...classes].sort((a, b) => b[1].count - a[1].count || a[0].localeCompare(b[0])).slice(0, shownClasses);
@@ -170,6 +174,8 @@ class JobView {
       setAttribute(row, "data-class", label);
       [label, count(c.count), count(c.boxes)].forEach((text, k) => setText(row.children[k]!, text));
     });
+    this.counted.hidden = sorted.length === 0;
+    this.seen.hidden = sorted.length === 0;
     this.measure();
     this.timeline.later();
   }

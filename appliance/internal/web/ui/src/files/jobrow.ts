@@ -91,6 +91,7 @@ export class JobRow {
     setAttribute(this.badge, "data-state", job.status);
     setAttribute(this.element, "data-status", job.status);
     setText(this.words, jobWords(job));
+    setAttribute(this.words, "data-bad", String(job.status === "failed" || job.status === "set_aside"));
     this.bar.hidden = job.status !== "running" && job.status !== "paused";
     showProgress(this.bar, job.progress.percent);
     this.actions.update(job);

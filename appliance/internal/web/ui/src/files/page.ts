@@ -17,17 +17,24 @@ export function filesPage(sender: Sender, showLink: ShowLink): Page {
   return { title: "Files", element: view.element, close: () => view.close() };
 }
 
+/** What is known of one file. Only those that are shown have a card. */
+interface Entry {
+  transfer: Transfer | undefined;
+  upload: Upload | undefined;
+  jobs: Map<string, Job>;
+  card: FileCard | undefined;
+}
+
 class FilesView {
   readonly element: HTMLElement;
   private readonly list = h("ul", { class: "files", "aria-label": "Files", "data-testid": "files" });
   private readonly empty = h("p", { class: "notice" }, "Waiting for the box…");
   private readonly more = h("button", { type: "button", hidden: true });
-  private readonly cards = new Map<string, FileCard>(); // by upload id, or by a local name while there is none
+  private readonly entries = new Map<string, Entry>(); // by upload id, or by a local name while there is none
   private readonly ofTransfer = new Map<Transfer, string>();
   private readonly outcomes = new Outcomes();
   private shown = shownAtFirst;
   private locals = 0;
-  private uploadIds = new Set<string>();
   private jobUploads = new Map<string, string>(); // job id → upload id
   private told = { uploads: new Set<string>(), jobs: new Set<string>() };
   private readonly streams: EventStream[];
@@ -52,7 +59,7 @@ class FilesView {
       new EventStream("/api/v1/jobs/events", { job: (j: Job) => this.job(j), removed: (r: { id: string }) => this.jobGone(r.id) }, two!, () => this.begins("jobs")),
     ];
     this.timer = window.setInterval(() => {
-      for (const card of this.cards.values()) card.tick();
+      for (const e of this.entries.values()) e.card?.tick();
     }, 1_000);
   }
 
@@ -62,6 +69,7 @@ class FilesView {
     this.unwatch();
     this.left.abort();
     clearInterval(this.timer);
+    clearTimeout(this.arranging);
   }
 
   private dropZone(): HTMLElement {
@@ -101,59 +109,85 @@ class FilesView {
     return zone;
   }
 
-  private card(key: string): FileCard {
-    let card = this.cards.get(key);
-    if (!card) {
-      card = new FileCard(this.sender, this.outcomes, () => this.drop(card));
-      this.cards.set(key, card);
+  private entry(key: string): Entry {
+    let e = this.entries.get(key);
+    if (!e) {
+      e = { transfer: undefined, upload: undefined, jobs: new Map(), card: undefined };
+      this.entries.set(key, e);
       this.arrange();
     }
-    return card;
+    return e;
   }
 
-  private drop(card: FileCard | undefined): void {
-    for (const [key, c] of this.cards) if (c === card) this.cards.delete(key);
+  /** Forgets a file of which nothing is left. */
+  private tidy(key: string): void {
+    const e = this.entries.get(key);
+    if (!e || e.transfer || e.upload || e.jobs.size > 0) return;
+    this.entries.delete(key);
     this.arrange();
   }
 
   private transfer(t: Transfer): void {
-    let key = this.ofTransfer.get(t);
-    const card = key === undefined ? undefined : this.cards.get(key);
-    const id = t.id ?? key ?? `~${String(this.locals++).padStart(9, "0")}`;
-    if (card && key !== undefined && key !== id) {
-      // The box has given it an id, or it is begun anew under another one. The
-      // card goes on under it, unless the stream was quicker and has made one.
-      this.cards.delete(key);
-      if (!this.cards.has(id)) this.cards.set(id, card);
+    const was = this.ofTransfer.get(t);
+    const key = t.id ?? was ?? `~${String(this.locals++).padStart(9, "0")}`;
+    const before = was === undefined ? undefined : this.entries.get(was);
+    if (before && was !== undefined && was !== key) {
+      // The box has given it an id, or it is begun anew under another one. Its
+      // card goes on under that, unless a stream was quicker and has made one.
+      before.transfer = undefined;
+      if (was.startsWith("~") && !this.entries.has(key)) {
+        this.entries.delete(was);
+        this.entries.set(key, before);
+      } else {
+        before.card?.setTransfer(undefined);
+        this.tidy(was);
+      }
       this.arrange();
     }
-    key = id;
     this.ofTransfer.set(t, key);
-    if (t.state === "sent") this.ofTransfer.delete(t);
-    this.card(key).setTransfer(t);
+    const e = this.entry(key);
+    const given = t.state === "failed" && !this.sender.transfers.includes(t);
+    e.transfer = given || (t.state === "sent" && e.upload) ? undefined : t;
+    if (given || t.state === "sent") this.ofTransfer.delete(t);
+    e.card?.setTransfer(e.transfer);
+    this.tidy(key);
   }
 
   private upload(u: Upload): void {
     this.told.uploads.add(u.id);
-    this.uploadIds.add(u.id);
-    this.card(u.id).setUpload(u);
+    const e = this.entry(u.id);
+    e.upload = u;
+    if (e.transfer?.state === "sent") {
+      e.transfer = undefined; // the box tells of it from now on
+      e.card?.setTransfer(undefined);
+    }
+    e.card?.setUpload(u);
   }
 
   private uploadGone(id: string): void {
-    this.uploadIds.delete(id);
-    this.cards.get(id)?.removeUpload();
+    const e = this.entries.get(id);
+    if (!e) return;
+    e.upload = undefined;
+    e.card?.setUpload(undefined);
+    this.tidy(id);
   }
 
   private job(j: Job): void {
     this.told.jobs.add(j.id);
     this.jobUploads.set(j.id, j.upload);
-    this.card(j.upload).setJob(j);
+    const e = this.entry(j.upload);
+    e.jobs.set(j.id, j);
+    e.card?.setJob(j);
   }
 
   private jobGone(id: string): void {
     const upload = this.jobUploads.get(id);
+    const e = upload === undefined ? undefined : this.entries.get(upload);
     this.jobUploads.delete(id);
-    if (upload !== undefined) this.cards.get(upload)?.removeJob(id);
+    if (upload === undefined || !e) return;
+    e.jobs.delete(id);
+    e.card?.removeJob(id);
+    this.tidy(upload);
   }
 
   /**
@@ -161,7 +195,7 @@ class FilesView {
    * is missing from that, so what is not told again soon is gone.
    */
   private begins(which: "uploads" | "jobs"): void {
-    const before = which === "uploads" ? [...this.uploadIds] : [...this.jobUploads.keys()];
+    const before = which === "uploads" ? [...this.entries].filter(([, e]) => e.upload).map(([id]) => id) : [...this.jobUploads.keys()];
     const told = new Set<string>();
     this.told[which] = told;
     if (before.length === 0) return;
@@ -175,17 +209,15 @@ class FilesView {
     }, 3_000);
   }
 
-  private arranging = false;
+  private arranging = 0;
 
   /** Puts the newest files first, soon and once for many changes. */
   private arrange(): void {
-    if (this.arranging) return;
-    this.arranging = true;
-    queueMicrotask(() => {
-      this.arranging = false;
+    this.arranging ||= window.setTimeout(() => {
+      this.arranging = 0;
       // Ids begin with the time; files without one are newer than all.
-      const keys = [...this.cards.keys()].sort((a, b) => (a < b ? 1 : -1));
-      const want = keys.slice(0, this.shown).map((k) => this.cards.get(k)!.element);
+      const keys = [...this.entries.keys()].sort((a, b) => (a < b ? 1 : -1));
+      const want = keys.slice(0, this.shown).map((k) => this.shownCard(this.entries.get(k)!).element);
       want.forEach((element, i) => {
         if (this.list.children[i] !== element) this.list.insertBefore(element, this.list.children[i] ?? null);
       });
@@ -194,6 +226,16 @@ class FilesView {
       this.more.hidden = hidden === 0;
       setText(this.more, `Show older files (${count(hidden)})`);
       this.empty.hidden = keys.length > 0;
-    });
+    }, 20);
+  }
+
+  private shownCard(e: Entry): FileCard {
+    if (!e.card) {
+      e.card = new FileCard(this.sender, this.outcomes);
+      if (e.transfer) e.card.setTransfer(e.transfer);
+      if (e.upload) e.card.setUpload(e.upload);
+      for (const j of e.jobs.values()) e.card.setJob(j);
+    }
+    return e.card;
   }
 }

@@ -41,11 +41,12 @@ export class SettingsForm {
     } catch {
       // The default is always there.
     }
+    const before = this.before.model; // a name that stands for a model is not in the list
+    if (before && before !== "motion" && !names.includes(before)) names.unshift(before);
     for (const name of [...names, "motion"]) {
       this.model.append(h("option", { value: name }, name === "motion" ? "motion (no model)" : name));
     }
-    this.model.value = this.before.model ?? "";
-    if (this.model.selectedIndex < 0) this.model.value = "";
+    this.model.value = before ?? "";
   }
 
   private list(): string[] {

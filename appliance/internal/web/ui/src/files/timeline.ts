@@ -23,7 +23,6 @@ export class Timeline {
   private readonly head = h("div", { class: "playhead", "aria-hidden": "true" });
   private readonly slider: HTMLElement;
   private readonly end = h("span", { class: "figure" });
-  private readonly none = h("p", { class: "why" }, "Nothing seen so far");
   private readonly rest = h("p", { class: "why" });
   private readonly tracks = h("ol", { class: "tracks" });
   private readonly summary = h("summary");
@@ -47,7 +46,7 @@ export class Timeline {
     this.details = h("details", { class: "more" }, this.summary, this.tracks);
     this.details.addEventListener("toggle", () => this.later());
     this.details.hidden = true;
-    this.element = h("div", { class: "timeline" }, this.none, this.slider, h("div", { class: "ends" }, h("span", { class: "figure" }, "0:00"), this.end), this.rest, this.details);
+    this.element = h("div", { class: "timeline" }, this.slider, h("div", { class: "ends" }, h("span", { class: "figure" }, "0:00"), this.end), this.rest, this.details);
     this.sizes = new ResizeObserver(() => this.later());
     this.sizes.observe(this.slider);
     this.later();
@@ -71,7 +70,7 @@ export class Timeline {
     this.head.style.left = this.duration > 0 ? `${Math.min(100, (seconds * 100) / this.duration)}%` : "0";
     setAttribute(this.slider, "aria-valuemax", this.duration.toFixed(1));
     setAttribute(this.slider, "aria-valuenow", seconds.toFixed(1));
-    setAttribute(this.slider, "aria-valuetext", `${time(seconds)} of ${time(this.duration)}`);
+    setAttribute(this.slider, "aria-valuetext", `${time(seconds, this.duration)} of ${time(this.duration, this.duration)}`);
   }
 
   /** Draws soon; many calls draw once. */
@@ -97,10 +96,8 @@ export class Timeline {
   }
 
   private draw(): void {
-    setText(this.end, this.duration > 0 ? time(this.duration) : "");
+    setText(this.end, this.duration > 0 ? time(this.duration, this.duration) : "");
     const classes = [...this.findings.classes].sort((a, b) => b[1].count - a[1].count || a[0].localeCompare(b[0]));
-    this.none.hidden = classes.length > 0;
-    this.slider.hidden = classes.length === 0;
     const rest = classes.length - mostClasses;
     this.rest.hidden = rest <= 0;
     setText(this.rest, `and ${rest} more kinds, rarer than these`);
@@ -178,7 +175,7 @@ export class Timeline {
         button = made;
       }
       setAttribute(button, "data-from", String(t.from));
-      setText(button, `${time(t.from)}–${time(t.to)}  ${label} #${t.id}, up to ${Math.round(t.score * 100)} %`);
+      setText(button, `${time(t.from, this.duration)}–${time(t.to, this.duration)}  ${label} #${t.id}, up to ${Math.round(t.score * 100)} %`);
     });
   }
 }

@@ -9,7 +9,7 @@ import { ended } from "./words";
  */
 export class JobVideo {
   readonly element: HTMLElement;
-  readonly video = h("video", { controls: true, playsinline: true, preload: "metadata", "data-testid": "annotated" });
+  readonly video = h("video", { controls: true, playsinline: true, preload: "metadata", "data-testid": "annotated", hidden: true });
   private readonly words = h("p", { class: "why", role: "status", "data-testid": "video-words" });
   private readonly path: string;
   private growing: Growing | undefined;
@@ -32,7 +32,6 @@ export class JobVideo {
   update(job: Job): void {
     if (job.settings.no_video) {
       this.say("No video was asked for. What was seen is below.");
-      this.video.hidden = true;
       return;
     }
     if (job.status === "done") {
@@ -111,6 +110,7 @@ export class JobVideo {
 
   private setMode(mode: "growing" | "plain" | "whole"): void {
     this.mode = mode;
+    this.video.hidden = false;
     this.element.setAttribute("data-mode", mode);
   }
 

@@ -50,8 +50,9 @@ export function jobWords(job: Job): string {
 function running(job: Job): string {
   const p = job.progress;
   if (p.frames === 0) return job.reason ? sentence(job.reason) : "Its worker is starting…";
-  const of = p.duration_s ? ` of ${time(p.duration_s)}` : "";
-  return [`${time(p.position_s)}${of} of video`, `${count(p.frames)} frames`, p.fps > 0 ? `${p.fps.toFixed(0)} fps` : "", left(job), job.reason ?? ""].filter(Boolean).join(" · ");
+  const all = p.duration_s ?? undefined;
+  const of = all ? ` of ${time(all, all)}` : "";
+  return [`${time(p.position_s, all)}${of} of video`, `${count(p.frames)} frames`, p.fps > 0 ? `${p.fps.toFixed(0)} fps` : "", left(job), job.reason ?? ""].filter(Boolean).join(" · ");
 }
 
 function left(job: Job): string {
@@ -124,8 +125,9 @@ export function transferWords(t: Transfer): string {
   return ["Sending", `${bytes(t.sent)} of ${bytes(t.file.size)}`, ...rate].join(" · ");
 }
 
-/** A time in a video. */
-export function time(s: number): string {
+/** A time in a video; of a short one (all is its length) with tenths of seconds. */
+export function time(s: number, all = Infinity): string {
+  if (all < 10) return `${s.toFixed(1)} s`;
   const whole = Math.max(0, Math.floor(s));
   const two = (n: number): string => String(n).padStart(2, "0");
   const h = Math.floor(whole / 3600);
