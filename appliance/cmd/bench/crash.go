@@ -37,7 +37,6 @@ type crash struct {
 	mu       sync.Mutex
 	files    map[string]*pushedFile // that the box must know, by id
 	removed  map[string]bool        // that it must know no more
-	jobs     map[string]*followed
 	keeping  int
 	recovery []float64 // seconds
 	problems []string
@@ -62,7 +61,7 @@ func crashRounds(ctx context.Context, b *bench) error {
 	}
 	c := &crash{
 		b: b, data: filepath.Join(b.tmp, "box"), over: make(chan struct{}),
-		files: map[string]*pushedFile{}, removed: map[string]bool{}, jobs: map[string]*followed{},
+		files: map[string]*pushedFile{}, removed: map[string]bool{},
 	}
 	if err := c.start(ctx); err != nil {
 		return err

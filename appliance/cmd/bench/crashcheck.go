@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,7 +24,7 @@ type pushedFile struct {
 	size int64
 
 	mu       sync.Mutex
-	acked    [][2]int64 // bytes that the box has acknowledged, [from,to)
+	acked    [][2]int64 // bytes that the box has acknowledged, [from,to), merged and in order
 	complete bool       // the box said so
 	leaving  bool       // its removal was asked for
 }
@@ -34,11 +36,16 @@ func (f *pushedFile) ack(from, to int64) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if n := len(f.acked); n > 0 && from <= f.acked[n-1][0] && to >= f.acked[n-1][1] {
-		f.acked[n-1] = [2]int64{from, to} // the usual case: it grew
-		return
+	all := append(slices.Clone(f.acked), [2]int64{from, to})
+	slices.SortFunc(all, func(a, b [2]int64) int { return cmp.Compare(a[0], b[0]) })
+	f.acked = nil // promises hold the old ones
+	for _, r := range all {
+		if n := len(f.acked); n > 0 && r[0] <= f.acked[n-1][1] {
+			f.acked[n-1][1] = max(f.acked[n-1][1], r[1])
+		} else {
+			f.acked = append(f.acked, r)
+		}
 	}
-	f.acked = append(f.acked, [2]int64{from, to})
 }
 
 // promise is what the box had promised of a file at some moment.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -38,12 +37,6 @@ type crashClip struct {
 	// whole and streamed are the results of the file read when it is whole, and as
 	// it arrives; the latter is nil where it cannot be read so.
 	whole, streamed map[string][]byte
-}
-
-// followed is a job whose results are read on and on.
-type followed struct {
-	id    string
-	lines [][]byte
 }
 
 // references analyses each clip without interruption.
@@ -231,30 +224,6 @@ func (c *crash) wrongResults(format string, args ...any) {
 	c.mu.Lock()
 	c.wrong++
 	c.mu.Unlock()
-}
-
-// readOn reads the lines that are there, or that come within a second.
-func (c *crash) readOn(ctx context.Context, f *followed) error {
-	res, err := c.do(ctx, "GET", fmt.Sprintf("/api/v1/jobs/%s/results?from=%d&wait=1", f.id, len(f.lines)+1), nil, nil, 0)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	for in := bufio.NewReader(res.Body); ; {
-		line, err := in.ReadBytes('\n')
-		if errors.Is(err, io.EOF) && len(line) == 0 {
-			return nil
-		}
-		if err != nil {
-			return err // cut off: the part of a line does not count
-		}
-		var v struct{ Seq int }
-		if err := json.Unmarshal(line, &v); err != nil || v.Seq != len(f.lines)+1 {
-			c.wrongResults("the job %s: line %d is %.80q: %v", f.id, len(f.lines)+1, line, err)
-		}
-		f.lines = append(f.lines, line)
-		c.done.lines.Add(1)
-	}
 }
 
 // file reads one file of a job's results, however often the box goes down meanwhile.
