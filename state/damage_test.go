@@ -286,3 +286,33 @@ func TestDamagedRecordWithoutBackup(t *testing.T) {
 		t.Errorf("opened again: %+v", how)
 	}
 }
+
+// TestAside: an open database tells when one before it was put aside.
+func TestAside(t *testing.T) {
+	o := Options{Path: filepath.Join(t.TempDir(), "watchpost.db"), NoSync: true}
+	begin := time.Now().Add(-2 * time.Second) // names tell seconds
+	d, how := opened(t, o)
+	if !how.Aside.IsZero() {
+		t.Errorf("a new database: %v", how.Aside)
+	}
+	if err := d.Uploads().Put("u1", Upload{ID: "u1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second name gets a number, if it is the same second
+		if _, err := Restore(o, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // it is not for the first start behind it alone
+		d, how = opened(t, o)
+		if how.Aside.Before(begin) || how.Aside.After(time.Now()) {
+			t.Errorf("put aside at %v, between %v and now", how.Aside, begin)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -27,6 +27,9 @@ type Opened struct {
 	// Torn: a commit was cut off before it was acknowledged, or the last one was
 	// damaged; the state before it was taken.
 	Torn bool
+	// Aside is when a database was last put aside for another one, of those that are
+	// still there; zero: never. What was recorded before it may be missing.
+	Aside time.Time
 }
 
 // Migrated is a change of the schema's version.
@@ -167,6 +170,7 @@ func (d *DB) open() (Opened, error) {
 	if o.Quarantined, err = d.quarantine(h.Bad); err != nil {
 		return o, err
 	}
+	o.Aside = lastAside(d.opt.Path)
 	return o, d.noteAcknowledged()
 }
 

@@ -111,7 +111,7 @@ func (r *Restored) takeBackup(o Options, next string) error {
 // there was none. At no time is there no file at path.
 func replace(path, next, why string) (aside string, err error) {
 	if _, err := os.Lstat(path); err == nil {
-		aside = freeName(fmt.Sprintf("%s.%s-%s", path, why, time.Now().UTC().Format("20060102T150405Z")))
+		aside = freeName(fmt.Sprintf("%s.%s-%s", path, why, time.Now().UTC().Format(asideTime)))
 		// Not every file system has hard links.
 		if os.Link(path, aside) != nil {
 			if err := os.Rename(path, aside); err != nil {
@@ -123,6 +123,30 @@ func replace(path, next, why string) (aside string, err error) {
 		return aside, err
 	}
 	return aside, errors.Join(syncDir(filepath.Dir(path)), forgetOldest(path, why))
+}
+
+// asideTime is how the name of a file that is kept aside tells when that was.
+const asideTime = "20060102T150405Z"
+
+// lastAside is when a file was last put aside, of those that are still there; zero:
+// there is none.
+func lastAside(path string) (last time.Time) {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return last
+	}
+	for _, e := range entries {
+		rest, of := strings.CutPrefix(e.Name(), filepath.Base(path)+".")
+		why, stamp, ok := strings.Cut(rest, "-")
+		if !of || !ok || why != "damaged" && why != "replaced" {
+			continue
+		}
+		stamp, _, _ = strings.Cut(stamp, "-") // a number, where there were several in one second
+		if t, err := time.Parse(asideTime, stamp); err == nil && t.After(last) {
+			last = t
+		}
+	}
+	return last
 }
 
 // keepAside bounds the files that are kept aside: a disk that damages the

@@ -62,7 +62,7 @@ func (b *box) openPushRoad() (err error) {
 	}
 	in.uploads, err = upload.Open(upload.Deps{
 		Log: log, DB: in.db, Spool: in.files, Registerer: b.registry,
-		OnComplete: in.jobs.Completed, InUse: in.jobs.InUse,
+		OnComplete: in.jobs.Completed, InUse: in.jobs.InUse, Unsure: unsure(in.opened),
 	}, uploadConfig(cfg))
 	if err != nil {
 		return err
@@ -76,6 +76,12 @@ func (b *box) openPushRoad() (err error) {
 		},
 	}, cfg.WebRTC.MaxViewers)
 	return err
+}
+
+// unsure tells the uploads which files may have lost their records with a database.
+func unsure(o state.Opened) func(time.Time) bool {
+	lost := o.Restored != nil || len(o.Quarantined) > 0
+	return func(written time.Time) bool { return lost || written.Before(o.Aside) }
 }
 
 func uploadConfig(cfg *config.Config) upload.Config {

@@ -155,9 +155,7 @@ func (s *Uploads) emptyTrash(ctx context.Context) {
 	}
 	s.mu.Unlock()
 	for name, e := range todo {
-		if e != nil {
-			s.shut(e)
-		}
+		closed := e == nil || s.shut(e)
 		if err := s.deps.Spool.Remove(ctx, name); err != nil {
 			if ctx.Err() != nil {
 				return
@@ -165,27 +163,30 @@ func (s *Uploads) emptyTrash(ctx context.Context) {
 			s.deps.Log.Warn("a file could not be removed; it is tried again", "file", s.deps.Spool.Path(name), "error", err)
 			continue
 		}
+		if !closed {
+			continue // the next round closes it; until then it takes room on the disk
+		}
 		s.mu.Lock()
 		delete(s.trash, name)
 		s.mu.Unlock()
 	}
 }
 
-// shut closes the file of an entry that has ended, unless a writer has not noticed yet; then closeIdle
-// or Close does it. The file is unlinked meanwhile.
-func (s *Uploads) shut(e *entry) {
+// shut closes the file of an entry that has ended; false: a writer has not noticed yet that it has. The file
+// is unlinked meanwhile.
+func (s *Uploads) shut(e *entry) bool {
 	e.mu.Lock()
-	f := e.file
 	if e.users > 0 || e.settling {
-		f = nil
+		e.mu.Unlock()
+		return false
 	}
-	if f != nil {
-		e.file = nil
-	}
+	f := e.file
+	e.file = nil
 	e.mu.Unlock()
 	if f != nil {
 		_ = f.Close() // of bytes that nobody wants
 	}
+	return true
 }
 
 // closeIdle closes files that nobody used since before.

@@ -16,6 +16,8 @@ type placed struct {
 	writing bool  // a goroutine works on the queue
 	used    bool  // ever
 	err     error // that nobody was told
+	// taken and written count the slabs that were queued ever, and those of them that the disk has or refused.
+	taken, written uint64
 	// moved is closed when the queue has got shorter; nil: nobody waits for it.
 	moved chan struct{}
 }
@@ -122,6 +124,7 @@ func (s *Uploads) enqueue(e *entry, offset int64, data, buf []byte) (n int, wait
 	n = min(len(data), len(buf))
 	copy(buf, data[:n])
 	p.queue = append(p.queue, &slab{off: offset, buf: buf[:n]})
+	p.taken++
 	if !p.writing {
 		p.writing = true
 		s.running.Add(1) // the caller has begun, so Close waits
@@ -159,6 +162,7 @@ func (s *Uploads) placeAll(e *entry) {
 		if failed != nil {
 			p.failed(failed)
 		}
+		p.written++
 		p.wake()
 		e.mu.Unlock()
 	}
@@ -188,9 +192,12 @@ func (s *Uploads) Flush(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	e.mu.Lock()
+	until := e.placed.taken // not "until the queue is empty", which a client that goes on sending may never let it be
+	e.mu.Unlock()
 	for {
 		e.mu.Lock()
-		if !e.placed.writing {
+		if e.placed.written >= until {
 			break
 		}
 		if e.placed.moved == nil {

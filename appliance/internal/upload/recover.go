@@ -2,6 +2,7 @@ package upload
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/watchpost/watchpost/state"
@@ -10,7 +11,7 @@ import (
 
 // recover takes up what is there: the record decides. A file that is shorter than its record, or
 // missing, has lost acknowledged bytes, which is told; a file without a record was being made or
-// removed when the program ended, and goes.
+// removed when the program ended, and goes, unless its record may have been lost.
 func (s *Uploads) recover() error {
 	records, err := s.deps.DB.Uploads().All()
 	if err != nil {
@@ -39,13 +40,42 @@ func (s *Uploads) recover() error {
 	if err := s.deps.DB.Uploads().PutAll(changed); err != nil {
 		return fmt.Errorf("record what uploads have lost: %w", err)
 	}
+	return s.strays(files)
+}
+
+// keptSuffix ends the name of an empty file that says of the one beside it that it is kept though it has no record:
+// the next start knows nothing of the database that was replaced before this one.
+const keptSuffix = ".kept"
+
+// strays decides on files without a record.
+func (s *Uploads) strays(files map[string]spool.Entry) error {
 	for name, f := range files {
-		if !f.Regular || !state.ValidID('u', name) {
-			s.deps.Log.Warn("this is no upload, and stays", "path", s.deps.Spool.Path(name))
-			continue
+		path := s.deps.Spool.Path(name)
+		_, kept := files[name+keptSuffix]
+		of, mark := strings.CutSuffix(name, keptSuffix)
+		switch {
+		case mark && state.ValidID('u', of):
+			if _, there := files[of]; !there {
+				s.trash[name] = nil // somebody has removed what it stood for, or restored its record
+			}
+		case !f.Regular || !state.ValidID('u', name):
+			s.deps.Log.Warn("this is no upload, and stays", "path", path)
+		case kept, s.deps.Unsure != nil && s.deps.Unsure(f.Modified):
+			s.deps.Log.Warn("a file belongs to no upload, perhaps because the database was restored from a backup; take what you need and delete it", "path", path, "bytes", f.Size)
+			if kept {
+				continue
+			}
+			m, err := s.deps.Spool.Create(name+keptSuffix, 0)
+			if err == nil {
+				err = m.Close()
+			}
+			if err != nil {
+				return fmt.Errorf("keep a file without a record: %w", err)
+			}
+		default:
+			s.deps.Log.Info("a file that a crash left behind is removed", "path", path, "bytes", f.Size)
+			s.trash[name] = nil
 		}
-		s.deps.Log.Info("a file that a crash left behind is removed", "path", s.deps.Spool.Path(name), "bytes", f.Size)
-		s.trash[name] = nil
 	}
 	return nil
 }

@@ -32,6 +32,10 @@ type Deps struct {
 	// InUse tells whether a job needs the file; such a file is not removed. nil: none does.
 	// It must answer at once and call nothing of this package.
 	InUse func(id string) bool
+	// Unsure tells whether the record of a file that was last written then may have been lost with a database
+	// that was replaced. Such a file without a record is kept for a person to decide; any other one is what a crash
+	// left behind. nil: no record was lost.
+	Unsure func(written time.Time) bool
 }
 
 // Config bounds uploads. Zero values: see each.
@@ -153,7 +157,7 @@ func (s *Uploads) Close() error {
 	s.mu.Unlock()
 	s.running.Wait()
 	var all []error
-	for _, e := range s.entries() {
+	for _, e := range append(s.entries(), s.discarded()...) {
 		e.mu.Lock()
 		f := e.file
 		e.file = nil
@@ -167,6 +171,18 @@ func (s *Uploads) Close() error {
 	}
 	s.meter.unregister()
 	return errors.Join(all...)
+}
+
+// discarded are the entries whose files are still to be removed.
+func (s *Uploads) discarded() (out []*entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.trash {
+		if e != nil {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // entries are all uploads, oldest first.
