@@ -190,6 +190,12 @@ func (q *Jobs) Create(_ context.Context, s Spec) (Job, error) {
 	if err := q.insert(j); err != nil {
 		return Job{}, err
 	}
+	q.mu.Lock()
+	gone := q.files[s.Upload] == nil
+	q.mu.Unlock()
+	if gone { // meanwhile: whoever dealt with that did not know of this job
+		return q.cancel(j.ID, faultUpload, "the upload was removed")
+	}
 	q.consider(s.Upload)
 	return q.Get(j.ID)
 }

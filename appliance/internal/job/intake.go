@@ -145,7 +145,8 @@ func (q *Jobs) take(ctx context.Context, batch map[string]File) {
 		}
 		if err := q.weigh(f); err != nil {
 			q.log.Error("jobs: an upload could not be dealt with", "upload", f.ID, "again_in", q.cfg.RetryMin, "err", err)
-			time.AfterFunc(q.cfg.RetryMin, func() { q.consider(f.ID) })
+			id := f.ID // f is this goroutine's
+			time.AfterFunc(q.cfg.RetryMin, func() { q.consider(id) })
 		}
 	}
 }
@@ -154,7 +155,11 @@ func (q *Jobs) take(ctx context.Context, batch map[string]File) {
 func (q *Jobs) weigh(f *file) error {
 	switch {
 	case f.Gone:
-		err := q.cancelAll(f, "the upload was removed")
+		// It may have become complete and gone before anybody looked.
+		err := q.adopt(f)
+		if err == nil {
+			err = q.cancelAll(f, "the upload was removed")
+		}
 		if err == nil {
 			q.mu.Lock()
 			delete(q.files, f.ID)

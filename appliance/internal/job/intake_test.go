@@ -309,6 +309,24 @@ func TestUploadGoes(t *testing.T) {
 	})
 }
 
+// An upload that becomes complete and goes before the jobs have heard of it leaves no
+// job that waits for ever.
+func TestUploadGoesAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		d.open()
+		a := d.arrive("x")
+		a.u.Status, a.u.SHA256 = state.UploadComplete, "feed"
+		if err := d.db.Update(func(tx state.Tx) error { return d.q.Completed(tx, a.u) }); err != nil {
+			t.Fatal(err)
+		}
+		d.files.put(File{ID: a.u.ID, Gone: true})
+		time.Sleep(time.Second)
+		if j, err := d.q.Get(a.job()); err != nil || j.Status != state.JobCanceled || j.Fault != "the upload was removed" {
+			t.Errorf("its job: %+v, %v", j, err)
+		}
+	})
+}
+
 // What cannot be read as a stream is read when it is whole.
 func TestStreamThatIsNone(t *testing.T) {
 	bubble(t, func(t *testing.T, d *desk) {

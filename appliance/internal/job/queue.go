@@ -190,7 +190,10 @@ func (q *Jobs) starve(now time.Time) {
 			if !q.idles(e, r, now) || !q.othersReady(now) {
 				continue
 			}
-			worth = max(8*wakeBytes, q.files[r.upload].Size/8)
+			worth = 8 * wakeBytes
+			if f := q.files[r.upload]; f != nil {
+				worth = max(worth, f.Size/8)
+			}
 		}
 		r.asked = stopStarved
 		e.wakes = r.told.Bytes + worth
