@@ -45,6 +45,8 @@ func (c *crash) references(ctx context.Context) ([]*crashClip, error) {
 	for _, x := range []struct{ file, model string }{
 		{"bikes_bframes.mp4", "motion"}, {"highway_asp.avi", "motion"}, {"vfr_h264.mp4", "motion"}, {"mpeg4_sp.avi", "motion"},
 		{"h264.ts", "yolox_nano"},
+		// Short ones, so that many kills fall on the beginnings and the ends of jobs.
+		{"rot_0.mov", "motion"}, {"h263_qcif.3gp", "motion"}, {"bear_vp9_161x121.webm", "motion"},
 	} {
 		data, err := os.ReadFile(filepath.Join(c.b.media, "video", x.file))
 		if err != nil {
