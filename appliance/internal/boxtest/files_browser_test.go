@@ -151,7 +151,7 @@ func summaryOf(t *testing.T, b *Box) (classes string, seconds float64) {
 // TestBrowserSendsOnAfterDeath kills the box under a page that sends a file: the
 // page goes on by itself when the box is back, and the file is whole.
 func TestBrowserSendsOnAfterDeath(t *testing.T) {
-	const padding = 192 << 20
+	const padding = 128 << 20
 	content := readMedia(t, "video/face_h264.mp4")
 	// A box that players pass over (ISO/IEC 14496-12 clause 8.1.2) makes it large.
 	content = append(content, binary.BigEndian.AppendUint32(nil, padding)...)

@@ -9,6 +9,7 @@ export const count = (n: number): string => whole.format(n);
 export function bytes(n: number): string {
   if (n >= 1 << 30) return `${(n / (1 << 30)).toFixed(1)} GB`;
   if (n >= 1 << 20) return `${(n / (1 << 20)).toFixed(0)} MB`;
+  if (n < 1024) return `${Math.round(n)} B`;
   return `${(n / 1024).toFixed(0)} kB`;
 }
 

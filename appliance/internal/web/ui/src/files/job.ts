@@ -196,7 +196,7 @@ class JobView {
       ...(list.length === 0
         ? [h("li", { class: "why" }, "There are none yet.")]
         : list.map((f) =>
-            h("li", {}, h("a", { href: `/api/v1/jobs/${encodeURIComponent(this.id)}/files/${encodeURIComponent(f.name)}?download=true`, download: "" }, f.name), h("span", { class: "figure" }, bytes(f.bytes), f.complete ? "" : " so far")),
+            h("li", {}, h("a", { href: `/api/v1/jobs/${encodeURIComponent(this.id)}/files/${encodeURIComponent(f.name)}?download=true`, download: "" }, f.name), h("span", { class: "figure" }, bytes(f.bytes), f.complete ? "" : this.job && ended(this.job) ? ", unfinished" : " so far")),
           )),
     );
   }
