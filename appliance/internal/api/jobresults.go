@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -236,7 +237,7 @@ func (t *routes) tellResults(ctx context.Context, w http.ResponseWriter, id stri
 					return true
 				}
 				s.text("id: " + strconv.FormatUint(seq, 10) + "\nevent: result\ndata: ")
-				s.buf.Write(line)
+				s.line(line)
 				s.text("\n\n")
 				if s.buf.Len() >= resultBatch {
 					select {
@@ -248,6 +249,21 @@ func (t *routes) tellResults(ctx context.Context, w http.ResponseWriter, id stri
 			}
 		},
 	})
+}
+
+// line writes a line of the results. To JSON a carriage return is a space; in an event it
+// would end the field, and a worker that its file has taken over could begin another.
+func (s *stream) line(text []byte) {
+	for {
+		at := bytes.IndexByte(text, '\r')
+		if at < 0 {
+			s.buf.Write(text)
+			return
+		}
+		s.buf.Write(text[:at])
+		s.buf.WriteByte(' ')
+		text = text[at+1:]
+	}
 }
 
 // tellEnd says that the job has ended, and how.

@@ -369,6 +369,23 @@ func TestResultEvents(t *testing.T) {
 	}
 }
 
+// What a worker wrote stays one event, whatever it is.
+func TestResultIsOneEvent(t *testing.T) {
+	all := newJobs(someJob("a"))
+	all.lines = []string{"{\"seq\":1,\r\r event: end\rdata: {}\r\r\"frame\":7}"}
+	all.add(1, true)
+	b := start(t, func(d *Deps) { d.Jobs = all })
+	res, err := http.Get(b.url + "/api/v1/jobs/a/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil || strings.Contains(string(text), "\r") || !strings.Contains(string(text), `"frame":7}`) {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
 func TestJobsEvents(t *testing.T) {
 	all := newJobs(someJob("a"))
 	b := start(t, func(d *Deps) { d.Jobs = all })

@@ -36,6 +36,12 @@ type answerError struct {
 
 func (e *answerError) Error() string { return e.text }
 
+// isGone tells whether an answer says that there is no such thing, or none any more.
+func isGone(err error) bool {
+	var answer *answerError
+	return errors.As(err, &answer) && (answer.status == http.StatusNotFound || answer.status == http.StatusGone)
+}
+
 // passing tells whether the same request may succeed later.
 func (e *answerError) passing() bool {
 	switch e.status {

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -157,6 +159,29 @@ func TestRetryTellsWhatCannotPass(t *testing.T) {
 		if gives && !errors.Is(err, ErrRefused) {
 			t.Errorf("%d: %v is of no kind", status, err)
 		}
+	}
+}
+
+// An upload that was removed from the box is not waited for: neither one that the box
+// has never heard of, nor one that it still knows to be gone.
+func TestRemovedUpload(t *testing.T) {
+	for _, status := range []int{http.StatusNotFound, http.StatusGone} {
+		there := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		u, err := url.Parse(there.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &pusher{box: newBox(u, "")}
+		show, retry := newMeter("f", 1, func(Progress) {}), newRetry(10*time.Second)
+		if _, err := p.ended(context.Background(), "u1", retry, show); !errors.Is(err, ErrAnalysis) {
+			t.Errorf("%d while it is analysed: %v", status, err)
+		}
+		sum := &prefixHash{file: &source{}, hash: sha256.New()}
+		if err := p.check(context.Background(), "u1", sum, retry, show); !errors.Is(err, ErrRefused) {
+			t.Errorf("%d while it is checked: %v", status, err)
+		}
+		p.box.http.CloseIdleConnections()
+		there.Close()
 	}
 }
 

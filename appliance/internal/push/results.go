@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,8 +78,7 @@ func (p *pusher) ended(ctx context.Context, id string, retry *retry, show *meter
 // newest is an upload's last job; none yet: an empty one.
 func (p *pusher) newest(ctx context.Context, id string) (job, error) {
 	u, err := p.box.upload(ctx, id)
-	var answer *answerError
-	if errors.As(err, &answer) && answer.status == http.StatusNotFound {
+	if isGone(err) {
 		return job{}, fmt.Errorf("%w: somebody removed the upload from the box", ErrAnalysis)
 	}
 	if err != nil || len(u.Jobs) == 0 {

@@ -51,8 +51,7 @@ func (p *pusher) sendOnce(ctx context.Context, f *source, out *Outcome, key stri
 		p.memory.put(key, id)
 	}
 	at, err := p.box.offset(ctx, out.Upload)
-	var answer *answerError
-	if errors.As(err, &answer) && (answer.status == http.StatusNotFound || answer.status == http.StatusGone) {
+	if isGone(err) {
 		// The box does not know it any more: it expired, or this is another box.
 		out.Upload = ""
 		p.memory.forget(key)
@@ -99,6 +98,8 @@ func (p *pusher) check(ctx context.Context, id string, sum *prefixHash, retry *r
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		u, err := p.box.upload(ctx, id)
 		switch {
+		case isGone(err):
+			return fmt.Errorf("%w: somebody removed the upload from the box: push it again", ErrRefused)
 		case err != nil:
 			if err := retry.pause(ctx, err, show); err != nil {
 				return err

@@ -71,7 +71,9 @@ func openLog(path string, at, kept Position, synced func(Position), failed func(
 		wake: make(chan struct{}, 1), full: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	if kept.Bytes > 0 {
-		if err := f.Truncate(kept.Bytes); err != nil {
+		// The run before may have been killed between a write and its sync, and what
+		// synced is told of next must stand.
+		if err := errors.Join(f.Truncate(kept.Bytes), f.Sync()); err != nil {
 			f.Close()
 			return nil, fmt.Errorf("write results: %w", err)
 		}
