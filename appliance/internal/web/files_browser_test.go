@@ -406,6 +406,14 @@ func TestSendingGoesOn(t *testing.T) {
 			t.Error("the upload that was given up is still there")
 		}
 	})
+
+	// Dropped anywhere in the window, several at once.
+	run(t, ctx, chromedp.Evaluate(`(() => {
+  const dropped = new DataTransfer();
+  for (const [name, text] of [['a.mkv', 'aaa'], ['b.mkv', 'b'], ['c.mkv', 'cc']]) dropped.items.add(new File([text], name));
+  document.body.dispatchEvent(new DragEvent('drop', {dataTransfer: dropped, bubbles: true, cancelable: true}));
+})()`, nil))
+	sees(t, ctx, `[...document.querySelectorAll('.file[data-state=complete] h2')].map(h => h.textContent).sort().join()`, hostile+",a.mkv,b.mkv,c.mkv")
 }
 
 // TestResultsAreReadInPages has lines come while the page looks, and a stream

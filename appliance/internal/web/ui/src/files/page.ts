@@ -83,8 +83,8 @@ class FilesView {
       h("p", {}, "or drop them here. They are sent in parts and go on after a cut: nothing is sent twice."),
       h("details", {}, h("summary", {}, "How to analyse them"), form.element),
     );
-    const take = (files: FileList | null | undefined): void => {
-      if (files && files.length > 0) this.sender.add(files, form.words());
+    const take = (files: Iterable<File> | null): void => {
+      if (files) this.sender.add(files, form.words());
     };
     input.addEventListener("change", () => {
       take(input.files);
@@ -104,7 +104,9 @@ class FilesView {
     listen("drop", (e) => {
       e.preventDefault();
       zone.removeAttribute("data-over");
-      take(e.dataTransfer?.files);
+      // A folder comes as a file that cannot be read.
+      const items = [...(e.dataTransfer?.items ?? [])].filter((i) => i.kind === "file" && !i.webkitGetAsEntry()?.isDirectory);
+      take(items.map((i) => i.getAsFile()).filter((f) => f !== null));
     });
     return zone;
   }
