@@ -93,7 +93,7 @@ func documentRoads(doc *huma.OpenAPI) {
 	add(&huma.Operation{OperationID: "tus-offset", Method: http.MethodHead, Path: tus + "/{id}", Summary: "How far an upload is",
 		Parameters: []*huma.Param{id, resumable}, Responses: map[string]*huma.Response{"200": {Description: "Upload-Offset, Upload-Length, Upload-Expires"}}})
 	add(&huma.Operation{OperationID: "tus-append", Method: http.MethodPatch, Path: tus + "/{id}", Summary: "Send the next part",
-		Parameters: []*huma.Param{id, resumable, offset, header("Upload-Checksum", "ALGORITHM BASE64 of this part: sha1, sha256, md5 or crc32", text, false)},
+		Parameters: []*huma.Param{id, resumable, offset, header("Upload-Checksum", "ALGORITHM BASE64 of this part: sha1, sha256, sha512, md5 or crc32", text, false)},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/offset+octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}},
 		Responses: map[string]*huma.Response{"204": {Description: "Stored; Upload-Offset tells how far it is"}, "default": failed}})

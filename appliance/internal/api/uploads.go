@@ -103,10 +103,7 @@ func (t *routes) registerUploads(api huma.API) {
 	events.Description = "Server-sent events. `upload`: an Upload, first of all the present state, then when it changed, at most five times a second. " +
 		"`removed`: a RemovedUpload. `alive`: after ten seconds without another event. A slow reader gets the newest state of each upload and never delays the box. " +
 		"The stream ends after an hour or when the box shuts down: connect again."
-	events.Responses = map[string]*huma.Response{"200": {
-		Description: "Events until the reader leaves",
-		Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
-	}}
+	events.Responses = eventStreamResponse()
 	huma.Register(api, events, t.uploadEvents)
 	documentRoads(api.OpenAPI())
 }

@@ -16,7 +16,7 @@ import (
 // uploads are the box's uploads as the API sees them.
 type uploads struct {
 	all *upload.Uploads
-	// jobs returns the ids of an upload's jobs, from memory and without waiting.
+	// jobs returns the ids of an upload's jobs, and waits for nothing but a read of the database.
 	jobs func(upload string) []string
 }
 
@@ -98,17 +98,6 @@ func (s *uploads) view(u upload.Info) api.Upload {
 	return v
 }
 
-// withJob is the view for whoever has just sent the file, and wants to follow its job:
-// that is made with the upload's completion, but the queue takes it up a moment later.
-func (s *uploads) withJob(u upload.Info) api.Upload {
-	v := s.view(u)
-	for end := time.Now().Add(time.Second); len(v.Jobs) == 0 && u.Status == state.UploadComplete && !u.NoJob && time.Now().Before(end); {
-		time.Sleep(2 * time.Millisecond)
-		v.Jobs = s.jobs(u.ID)
-	}
-	return v
-}
-
 // moment is t, or nil where there was none.
 func moment(t time.Time) *time.Time {
 	if t.IsZero() {
@@ -127,7 +116,7 @@ func (b *box) roads(u *uploads, maxSize int64, check func(state.Settings) error)
 	}
 	p, err = plain.New(plain.Deps{
 		Log: b.p.Log, Uploads: u.all, Turns: turns, Check: check,
-		View: func(i upload.Info) any { return u.withJob(i) },
+		View: func(i upload.Info) any { return u.view(i) },
 	}, plain.Config{})
 	return t, p, err
 }

@@ -169,26 +169,6 @@ func TestGoingDownKeepsWhatArrives(t *testing.T) {
 	}
 }
 
-// Whoever has sent a file learns its job's id, though the queue takes that up a moment later.
-func TestTheAnswerNamesTheJob(t *testing.T) {
-	asked := 0
-	u := &uploads{jobs: func(string) []string {
-		if asked++; asked < 3 {
-			return nil
-		}
-		return []string{"j1"}
-	}}
-	done := upload.Info{Upload: state.Upload{ID: "u1", Status: state.UploadComplete}}
-	if v := u.withJob(done); len(v.Jobs) != 1 {
-		t.Errorf("jobs %v", v.Jobs)
-	}
-	asked = -1 << 30
-	done.NoJob = true
-	if v := u.withJob(done); len(v.Jobs) != 0 || asked > -1<<30+1 {
-		t.Errorf("jobs %v, asked again of a file that gets none", v.Jobs)
-	}
-}
-
 const pageScript = `
 window.told = ''
 const n = 4 << 20

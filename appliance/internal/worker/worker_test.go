@@ -339,6 +339,7 @@ func TestWorkerDiesWithItsParent(t *testing.T) {
 // What this process is told by its environment is not a stranger's file's business.
 func TestConfinedWorkerGetsNoSecrets(t *testing.T) {
 	t.Setenv("API_TOKEN", "secret")
+	t.Setenv("WATCHPOST_PASSWORD", "secret")
 	t.Setenv("GST_DEBUG_NO_COLOR", "1")
 	for _, confine := range []bool{false, true} {
 		r := newRig(t, "env", Config{})
@@ -348,7 +349,7 @@ func TestConfinedWorkerGetsNoSecrets(t *testing.T) {
 		}
 		env := r.await(t, "status", isKind(link.KindStatus)).Value.(link.Status).Reason
 		wait(t, w, 5*time.Second)
-		if strings.Contains(env, "API_TOKEN") == confine {
+		if strings.Contains(env, "API_TOKEN") == confine || strings.Contains(env, "WATCHPOST_PASSWORD") == confine {
 			t.Errorf("confined %v: its environment is\n%s", confine, env)
 		}
 		if !strings.Contains(env, "GST_DEBUG_NO_COLOR=1") || !strings.Contains(env, "PATH=") {
