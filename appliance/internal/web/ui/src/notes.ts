@@ -22,7 +22,7 @@ export async function showNotes(place: HTMLElement): Promise<void> {
   place.replaceChildren(
     ...notes.map((note) => {
       const away = h("button", { type: "button", class: "quiet" }, "Put away");
-      const line = h("p", { role: "alert", "data-testid": "note" }, h("span", {}, note), away);
+      const line = h("p", { role: "alert", "data-testid": "note" }, h("span", {}, note.charAt(0).toUpperCase() + note.slice(1)), away);
       away.addEventListener("click", () => {
         remember([...put(), key(system, note)].slice(-50));
         line.remove();
