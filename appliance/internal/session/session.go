@@ -24,6 +24,8 @@ const (
 	receiveBuffer = 2 << 20
 	// setupTime is what a peer has from the answer to its first channel.
 	setupTime = 20 * time.Second
+	// idleTime is what it has to its next one when it has closed all.
+	idleTime = time.Minute
 	// gatherTime bounds the wait for our candidates, which are the shared ports'.
 	gatherTime = 2 * time.Second
 )
@@ -36,12 +38,12 @@ type session struct {
 	ctx    context.Context // ends with the session
 	cancel context.CancelCauseFunc
 	ended  func(reason string)
-	setup  *time.Timer
 	work   sync.WaitGroup // the channels' goroutines
 
 	mu       sync.Mutex
 	closing  bool
 	channels int
+	unused   *time.Timer // ends it if it has no channel then
 }
 
 var errTooManyChannels = errors.New("too many channels")
@@ -96,14 +98,7 @@ func (s *Server) open(offer string, ended func(*session, string)) (_ *session, a
 	case <-gathered:
 	case <-time.After(gatherTime):
 	}
-	ses.setup = time.AfterFunc(setupTime, func() {
-		ses.mu.Lock()
-		idle := ses.channels == 0
-		ses.mu.Unlock()
-		if idle {
-			ses.ended("no channel was opened")
-		}
-	})
+	ses.expect(setupTime)
 	return ses, pc.LocalDescription().SDP, nil
 }
 
@@ -147,17 +142,41 @@ func (ses *session) accept(dc *webrtc.DataChannel, services map[string]Service) 
 func (ses *session) release() {
 	ses.mu.Lock()
 	ses.channels--
+	idle := ses.channels == 0 && !ses.closing
 	ses.mu.Unlock()
+	if idle {
+		ses.expect(idleTime)
+	}
+}
+
+// expect ends the session if it has no channel when the time is over.
+func (ses *session) expect(within time.Duration) {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	if ses.closing {
+		return
+	}
+	if ses.unused != nil {
+		ses.unused.Stop()
+	}
+	ses.unused = time.AfterFunc(within, func() {
+		ses.mu.Lock()
+		idle := ses.channels == 0
+		ses.mu.Unlock()
+		if idle {
+			ses.ended("no channel was open for " + within.String())
+		}
+	})
 }
 
 // close ends everything of the session and waits for it.
 func (ses *session) close(reason string) {
 	ses.mu.Lock()
 	ses.closing = true
-	ses.mu.Unlock()
-	if ses.setup != nil {
-		ses.setup.Stop()
+	if ses.unused != nil {
+		ses.unused.Stop()
 	}
+	ses.mu.Unlock()
 	ses.cancel(errors.New(reason))
 	if err := ses.pc.Close(); err != nil {
 		ses.log.Debug("close connection", "err", err)

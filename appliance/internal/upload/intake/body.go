@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -37,6 +38,9 @@ type Body struct {
 	failed  bool        // reading is over, but not whole
 	asked   bool        // the client waits for 100 Continue, which the first read sends
 	ended   func() bool // stops waiting for the box to go down
+
+	mu       sync.Mutex
+	released bool // the connection is the next request's
 }
 
 // NewBody takes over r's body and the deadlines of its connection. idle is how long one
@@ -60,7 +64,12 @@ const linger = 2 * time.Second
 // the body's end, it is sent, and what the client still sends is read for a moment: a connection that
 // is closed with bytes unread is reset, and the client may never see the answer (RFC 9112, 9.6).
 func (b *Body) Release() {
-	defer b.ended()
+	defer func() {
+		b.ended()
+		b.mu.Lock()
+		b.released = true
+		b.mu.Unlock()
+	}()
 	if b.whole || b.failed || b.asked || b.cut.Load() != nil {
 		return
 	}
@@ -119,6 +128,11 @@ func (b *Body) Yield() { b.interrupt(ErrInterrupted) }
 // interrupt has a Read that waits return with why, and each later one.
 func (b *Body) interrupt(why error) {
 	b.cut.CompareAndSwap(nil, &why)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.released {
+		return // who asked for the turn was slower than its being given back
+	}
 	_ = b.control.SetReadDeadline(time.Unix(1, 0))
 }
 
