@@ -11,8 +11,8 @@
 //   - Nobody waits for the disk who did not ask for it: Get, List and Watch read
 //     memory, and no lock that they take is held across a system call.
 //
-// One upload has one record, and one writer of records, the ledger, puts the changes of all
-// uploads into as few transactions as the disk's pace asks for. Syncs of different
+// One upload has one record, and the database puts the changes of all uploads into as
+// few transactions as the disk's pace asks for. Syncs of different
 // files run beside each other in front of it. Both start at once when idle and
 // gather while one is under way: a lone small write is quick, many are cheap.
 package upload

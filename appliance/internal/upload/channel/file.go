@@ -22,7 +22,12 @@ type layout struct {
 // total is the number of chunks.
 func (l layout) total() int64 { return (l.size + l.chunk - 1) / l.chunk }
 
-// chunks are the ones that lie wholly in have, as ranges with both ends included.
+// maxRanges are told in one message, so that it fits into 64 KiB, which any peer takes (RFC
+// 8841, 6.1). A client that is told of fewer chunks than there are sends some again, which is fine.
+const maxRanges = 2000
+
+// chunks are the ones that lie wholly in have, as ranges with both ends included: the
+// first maxRanges of them.
 func (l layout) chunks(have []state.Extent) [][2]int64 {
 	list := [][2]int64{}
 	if l.chunk <= 0 {
@@ -33,6 +38,9 @@ func (l layout) chunks(have []state.Extent) [][2]int64 {
 		last := e.To/l.chunk - 1
 		if l.size > 0 && e.To >= l.size {
 			last = l.total() - 1
+		}
+		if len(list) == maxRanges {
+			break
 		}
 		if last >= first {
 			list = append(list, [2]int64{first, last})
