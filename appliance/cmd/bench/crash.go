@@ -37,6 +37,7 @@ type crash struct {
 	mu       sync.Mutex
 	files    map[string]*pushedFile // that the box must know, by id
 	removed  map[string]bool        // that it must know no more
+	jobs     map[string]string      // that the box must know, by id: as they ended, or ""
 	keeping  int
 	recovery []float64 // seconds
 	problems []string
@@ -49,7 +50,7 @@ type crash struct {
 
 // counters tell what the rounds went through.
 type counters struct {
-	uploads, bytes, jobs, streamed, lines, workerKills, stillborn, again atomic.Int64
+	uploads, bytes, jobs, streamed, canceled, lines, workerKills, stillborn, again atomic.Int64
 }
 
 // crashRounds kills the whole box at random moments, 300 times or
@@ -61,7 +62,7 @@ func crashRounds(ctx context.Context, b *bench) error {
 	}
 	c := &crash{
 		b: b, data: filepath.Join(b.tmp, "box"), over: make(chan struct{}),
-		files: map[string]*pushedFile{}, removed: map[string]bool{},
+		files: map[string]*pushedFile{}, removed: map[string]bool{}, jobs: map[string]string{},
 	}
 	if err := c.start(ctx); err != nil {
 		return err
@@ -311,6 +312,7 @@ func (c *crash) report(rounds int) {
 	b.report("acknowledged", float64(d.bytes.Load())/1e6, "MB", told())
 	b.report("jobs finished", float64(d.jobs.Load()), "", told())
 	b.report("jobs begun while their file arrived", float64(d.streamed.Load()), "", told())
+	b.report("jobs canceled", float64(d.canceled.Load()), "", told())
 	b.report("lines of results read", float64(d.lines.Load()), "", told())
 	b.report("workers killed alone", float64(d.workerKills.Load()), "", told())
 	b.report("boxes killed once more while they came up", float64(d.stillborn.Load()), "", told())

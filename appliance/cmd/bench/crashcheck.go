@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -55,15 +56,21 @@ type promise struct {
 	complete bool
 }
 
+// promises are what a box has promised.
+type promises struct {
+	files []promise
+	jobs  map[string]string // how each job stood that is to stay so; "": it is to be there
+}
+
 // promised is all that the box has promised until now.
-func (c *crash) promised() []promise {
+func (c *crash) promised() promises {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var all []promise
+	all := promises{jobs: maps.Clone(c.jobs)}
 	for _, f := range c.files {
 		f.mu.Lock()
 		if !f.leaving {
-			all = append(all, promise{f, append([][2]int64(nil), f.acked...), f.complete})
+			all.files = append(all.files, promise{f, slices.Clone(f.acked), f.complete})
 		}
 		f.mu.Unlock()
 	}
@@ -84,8 +91,8 @@ func (c *crash) uploads(ctx context.Context) ([]uploadView, error) {
 	return list.Uploads, err
 }
 
-// check asks the box for its uploads and holds them against what was promised.
-func (c *crash) check(ctx context.Context, promised []promise) error {
+// check asks the box for its uploads and jobs and holds them against what was promised.
+func (c *crash) check(ctx context.Context, promised promises) error {
 	c.mu.Lock()
 	removed := make(map[string]bool, len(c.removed))
 	for id := range c.removed {
@@ -103,7 +110,7 @@ func (c *crash) check(ctx context.Context, promised []promise) error {
 			c.problem("the upload %s was removed and is back", u.ID)
 		}
 	}
-	for _, p := range promised {
+	for _, p := range promised.files {
 		u, there := now[p.id]
 		if !there {
 			p.mu.Lock()
@@ -123,7 +130,37 @@ func (c *crash) check(ctx context.Context, promised []promise) error {
 			}
 		}
 	}
+	return c.checkJobs(ctx, promised.jobs)
+}
+
+func (c *crash) checkJobs(ctx context.Context, promised map[string]string) error {
+	var list struct{ Jobs []crashJob }
+	if err := c.ask(ctx, "GET", "/api/v1/jobs", &list); err != nil {
+		return err
+	}
+	now := map[string]string{}
+	for _, j := range list.Jobs {
+		now[j.ID] = j.Status
+	}
+	c.mu.Lock()
+	still := maps.Clone(c.jobs)
+	c.mu.Unlock()
+	for id, want := range promised {
+		if _, wanted := still[id]; !wanted {
+			continue // its removal was asked for meanwhile
+		}
+		if is, there := now[id]; !there || want != "" && is != want {
+			c.problem("the job %s was %q and is %q (there: %v)", id, want, is, there)
+		}
+	}
 	return nil
+}
+
+// knowJob notes that a job is to be there from now on, and to stay as it is.
+func (c *crash) knowJob(id, status string) {
+	c.mu.Lock()
+	c.jobs[id] = status
+	c.mu.Unlock()
 }
 
 func covered(have [][2]int64, want [2]int64) bool {
@@ -150,8 +187,8 @@ func (c *crash) loses(id string, n int64, why string) {
 }
 
 // compareBytes reads what was promised in the box's own files.
-func (c *crash) compareBytes(promised []promise) {
-	for _, p := range promised {
+func (c *crash) compareBytes(promised promises) {
+	for _, p := range promised.files {
 		if err := p.compare(filepath.Join(c.data, "uploads", p.id)); err != nil {
 			p.mu.Lock()
 			leaving := p.leaving

@@ -96,17 +96,9 @@ func (c *crash) reference(ctx context.Context, clip *crashClip, slow bool) (file
 	if slow {
 		id = c.jobOf(ctx, f)
 	} else {
-		body, _ := json.Marshal(map[string]any{"upload": f.id, "settings": map[string]any{"model": clip.set["model"]}})
-		res, err := c.do(ctx, "POST", "/api/v1/jobs", map[string]string{"Content-Type": "application/json"}, bytes.NewReader(body), int64(len(body)))
-		if err != nil {
+		if id, err = c.createJob(ctx, f, map[string]any{"model": clip.set["model"]}); err != nil {
 			return nil, false, err
 		}
-		defer res.Body.Close()
-		var j crashJob
-		if err := json.NewDecoder(res.Body).Decode(&j); err != nil {
-			return nil, false, err
-		}
-		id = j.ID
 	}
 	j := c.follow(ctx, id)
 	if j.Status != "done" {
@@ -116,6 +108,56 @@ func (c *crash) reference(ctx context.Context, clip *crashClip, slow bool) (file
 	c.dropJob(ctx, id)
 	c.drop(ctx, f)
 	return files, j.Streamed, err
+}
+
+// createJob asks for one more job for an upload. One whose answer is lost goes on without
+// anybody who reads it.
+func (c *crash) createJob(ctx context.Context, f *pushedFile, settings map[string]any) (id string, err error) {
+	body, err := json.Marshal(map[string]any{"upload": f.id, "settings": settings})
+	if err != nil {
+		return "", err
+	}
+	res, err := c.do(ctx, "POST", "/api/v1/jobs", map[string]string{"Content-Type": "application/json"}, bytes.NewReader(body), int64(len(body)))
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	var j crashJob
+	if err := json.NewDecoder(res.Body).Decode(&j); err != nil {
+		return "", err
+	}
+	c.knowJob(j.ID, "")
+	return j.ID, nil
+}
+
+// cancelOne has another job made for an upload and cancels it: what it is then, it stays.
+func (c *crash) cancelOne(ctx context.Context, r *rand.Rand, f *pushedFile) {
+	id, err := c.createJob(ctx, f, map[string]any{"model": "motion", "no_video": true})
+	if err != nil {
+		if answered(err) && !answered(err, http.StatusServiceUnavailable) {
+			c.problem("make another job of %s: %v", f.id, err)
+		}
+		return
+	}
+	sleep(ctx, time.Duration(r.IntN(500))*time.Millisecond)
+	var j crashJob
+	again(ctx, func() bool {
+		err := c.ask(ctx, "POST", "/api/v1/jobs/"+id+"/cancel", &j)
+		if answered(err, http.StatusConflict) { // it was done before
+			err = c.ask(ctx, "GET", "/api/v1/jobs/"+id, &j)
+		}
+		if answered(err) {
+			c.problem("cancel the job %s: %v", id, err)
+		}
+		return err == nil && j.over() || answered(err, http.StatusNotFound)
+	})
+	if ctx.Err() != nil {
+		return
+	}
+	c.knowJob(id, j.Status)
+	c.done.canceled.Add(1)
+	sleep(ctx, time.Duration(r.IntN(2000))*time.Millisecond) // some rounds to hold it
+	c.dropJob(ctx, id)
 }
 
 // pushClips pushes real files, has them analysed, and reads the results all the while.
@@ -139,6 +181,9 @@ func (c *crash) pushClips(ctx context.Context, r *rand.Rand, clips []*crashClip)
 			return
 		}
 		c.compareJob(ctx, clip, j)
+		if r.IntN(5) == 0 {
+			c.cancelOne(ctx, r, f)
+		}
 		c.drop(ctx, f)
 		if r.IntN(6) > 0 {
 			c.dropJob(ctx, id)
@@ -165,6 +210,7 @@ func (c *crash) jobOf(ctx context.Context, f *pushedFile) (id string) {
 			return len(u.Jobs) > 1
 		}
 		id = u.Jobs[0]
+		c.knowJob(id, "")
 		return true
 	})
 	return id
@@ -210,6 +256,7 @@ func (c *crash) follow(ctx context.Context, id string) (j crashJob) {
 	if ctx.Err() != nil {
 		return j
 	}
+	c.knowJob(id, j.Status)
 	if j.Status == "done" {
 		whole, err := c.file(ctx, id, "detections.jsonl")
 		if err != nil {
@@ -323,6 +370,9 @@ func (c *crash) keepApart(id, name string, got, want []byte) {
 
 // dropJob removes a job.
 func (c *crash) dropJob(ctx context.Context, id string) {
+	c.mu.Lock()
+	delete(c.jobs, id)
+	c.mu.Unlock()
 	again(ctx, func() bool {
 		err := c.ask(ctx, "DELETE", "/api/v1/jobs/"+id, nil)
 		if answered(err) && !answered(err, http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable) {
