@@ -107,14 +107,19 @@ func TestFlushUnderLoad(t *testing.T) {
 		return nil
 	}
 	b := start(t, setup{disk: disk, dir: t.TempDir()})
-	const parts, size = 300, 1000
+	const parts, size = 2000, 1000
 	i := mustCreate(t, b, Spec{Size: 2 * parts * size})
 	var placed atomic.Int64
 	ended := make(chan struct{})
-	started := make(chan struct{})
+	started, enough := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		for n := range int64(parts) {
+			select {
+			case <-enough:
+				return
+			default:
+			}
 			// With gaps, so that each is a write of its own.
 			if err := b.Place(i.ID, 2*n*size, content(1, 2*n*size, size)); err != nil {
 				t.Error(err)
@@ -129,6 +134,7 @@ func TestFlushUnderLoad(t *testing.T) {
 	if err := b.Flush(context.Background(), i.ID); err != nil {
 		t.Fatal(err)
 	}
+	close(enough)
 	if n := placed.Load(); n == parts {
 		t.Errorf("Flush came back when all %d parts were placed", n)
 	}
