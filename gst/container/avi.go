@@ -18,7 +18,7 @@ func lookAVI(w *window) (Layout, error) {
 	at, headers, extended := int64(12), false, false
 	for range maxParts {
 		b := w.exactly(at, 12)
-		if b == nil {
+		if b == nil || w.looks > maxLooks {
 			l.Index, l.Remark = None, remarkDamaged
 			return l, nil
 		}
@@ -51,7 +51,7 @@ func lookAVI(w *window) (Layout, error) {
 
 // hasList looks for a list among the chunks from one place to another.
 func (w *window) hasList(at, to int64, kind string) bool {
-	for n := 0; at+12 <= to && n < maxParts; n++ {
+	for n := 0; at+12 <= to && n < maxParts && !w.tired(); n++ {
 		b := w.exactly(at, 12)
 		if b == nil {
 			return false

@@ -25,8 +25,11 @@ type element struct {
 }
 
 // element reads the head of the element at at; false: it is not there (yet), or is
-// none.
+// none, or one too many.
 func (w *window) element(at int64) (element, bool) {
+	if w.tired() {
+		return element{}, false
+	}
 	b := w.upTo(at, 12)
 	n := 0
 	need := func(have int) bool {

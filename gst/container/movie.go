@@ -129,7 +129,7 @@ func (m *movie) offsets(x box, width int64, t *track) {
 	left := min(int64(binary.BigEndian.Uint32(b[4:])), (x.end-x.data-8)/width)
 	last := uint64(0)
 	t.first = math.MaxUint64
-	for at := x.data + 8; left > 0; {
+	for at := x.data + 8; left > 0 && !m.w.tired(); {
 		n := min(left, 4096/width)
 		row := m.w.exactly(at, int(n*width))
 		if row == nil {

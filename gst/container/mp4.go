@@ -39,7 +39,7 @@ func (w *window) box(at int64) (box, bool) {
 
 // each visits the boxes from one place to another while visit returns true.
 func (w *window) each(from, to int64, visit func(box) bool) {
-	for n := 0; from+8 <= to && n < maxParts; n++ {
+	for n := 0; from+8 <= to && n < maxParts && !w.tired(); n++ {
 		x, ok := w.box(from)
 		if !ok || x.toEnd || x.end > to || !visit(x) {
 			return
@@ -103,6 +103,10 @@ func lookMovie(w *window, moov box, l Layout) (Layout, error) {
 		}
 		return len(m.tracks) < maxTracks
 	})
+	if w.looks > maxLooks {
+		l.Remark = remarkDamaged
+		return l, nil
+	}
 	for _, t := range m.tracks {
 		if t.video && t.encrypted {
 			return l, errProtected(t.entry)

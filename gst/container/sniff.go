@@ -116,6 +116,19 @@ type window struct {
 	size  int64 // negative: not known
 	short int64 // bytes that were asked for and are not there yet
 	err   error
+	looks int
+}
+
+// maxLooks bounds the boxes, elements and pieces of tables that are looked at in all.
+// It is far above what a film of a day has. Within one level they are bounded by maxParts,
+// but a hostile file of gigabytes can have as many in each of those, for hours of looking.
+const maxLooks = 1 << 16
+
+// tired counts a look, and tells whether it is one too many: what is known by then is
+// not enough to decide.
+func (w *window) tired() bool {
+	w.looks++
+	return w.looks > maxLooks
 }
 
 func (w *window) whole() bool { return w.size >= 0 && w.have >= w.size }
