@@ -82,7 +82,7 @@ func (b *box) do(r *http.Request, want ...int) (*http.Response, error) {
 	}
 	defer res.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10)) // a broken explanation is still one
-	e := &answerError{status: res.StatusCode, text: explanation(res, text)}
+	e := &answerError{status: res.StatusCode, text: printable(explanation(res, text))}
 	if n, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && n > 0 {
 		e.after = min(time.Duration(n)*time.Second, time.Minute)
 	}

@@ -185,6 +185,26 @@ func TestRemovedUpload(t *testing.T) {
 	}
 }
 
+// What a box says of itself steers no terminal.
+func TestHostileBox(t *testing.T) {
+	there := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(`{"detail":"no\u001b[2Jthing"}`))
+	}))
+	defer there.Close()
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := Run(context.Background(), Options{Box: there.URL}, []string{path})
+	if err != nil || !errors.Is(out[0].Err, ErrRefused) || !strings.Contains(out[0].Err.Error(), "no?[2Jthing") {
+		t.Errorf("%q, %v", out[0].Err, err)
+	}
+	if got := reason(job{Status: "failed", Reason: "a\x1b]0;b\a"}); strings.ContainsRune(got, '\x1b') {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestDisplay(t *testing.T) {
 	var out bytes.Buffer
 	d := NewDisplay(&out, nil)

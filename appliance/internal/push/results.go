@@ -44,9 +44,9 @@ func (p *pusher) await(ctx context.Context, out *Outcome, folder string, show *m
 
 func reason(j job) string {
 	if j.Reason != "" {
-		return strings.TrimPrefix(j.Reason, j.Name+": ") // the line begins with the name
+		return printable(strings.TrimPrefix(j.Reason, j.Name+": ")) // the line begins with the name
 	}
-	return "the job is " + j.Status
+	return printable("the job is " + j.Status)
 }
 
 // ended waits for the newest job of an upload to come to its end.

@@ -106,9 +106,9 @@ func (p *pusher) check(ctx context.Context, id string, sum *prefixHash, retry *r
 			}
 			continue
 		case u.Status == "refused":
-			return fmt.Errorf("%w: %s", ErrRefused, u.Problem)
+			return fmt.Errorf("%w: %s", ErrRefused, printable(u.Problem))
 		case u.Status == "complete" && u.SHA256 != own:
-			return fmt.Errorf("%w: the box holds other bytes than the file (sha256 %s, the file's is %s): push it again", ErrRefused, u.SHA256, own)
+			return fmt.Errorf("%w: the box holds other bytes than the file (sha256 %.64q, the file's is %s): push it again", ErrRefused, u.SHA256, own)
 		case u.Status == "complete":
 			return nil
 		}

@@ -51,7 +51,7 @@ func TestLostRecords(t *testing.T) {
 	if err := os.Remove(path(before)); err != nil {
 		t.Fatal(err)
 	}
-	b = start(t, setup{dir: dir})
+	start(t, setup{dir: dir})
 	until(t, "nothing is left when a person has decided", func() bool {
 		left, err := os.ReadDir(filepath.Join(dir, "uploads"))
 		return err == nil && len(left) == 0
