@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/watchpost/watchpost/appliance/internal/api"
 	"github.com/watchpost/watchpost/appliance/internal/config"
 	"github.com/watchpost/watchpost/appliance/internal/job"
@@ -58,6 +60,9 @@ func (p Program) openJobs(b jobParts) (*job.Jobs, error) {
 // of the hardware.
 func (p Program) spawnJob(b jobParts) job.Spawn {
 	return func(ctx context.Context, start link.Start, set state.Settings, handle func(link.Message)) (job.Process, error) {
+		if err := roomForResults(b.cfg); err != nil {
+			return nil, link.Fault{Kind: link.FaultOutput, Message: err.Error()}
+		}
 		m, err := p.findModel(b.cfg.ModelsDir(), set.Model)
 		if err != nil {
 			return nil, link.Fault{Kind: link.FaultModel, Message: err.Error()}
@@ -71,6 +76,19 @@ func (p Program) spawnJob(b jobParts) job.Spawn {
 		}
 		return w, nil
 	}
+}
+
+// roomForResults keeps results out of the part of the disk that uploads leave free too:
+// the database is on it. The fault passes when there is room again.
+func roomForResults(cfg *config.Config) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(cfg.JobsDir(), &fs); err != nil {
+		return fmt.Errorf("ask for the free space of the results: %w", err)
+	}
+	if free := int64(fs.Bavail) * fs.Bsize; free < int64(cfg.Uploads.Reserve) {
+		return fmt.Errorf("the disk has %d MiB left, and %d are kept free (uploads.reserve): remove files or results", free>>20, int64(cfg.Uploads.Reserve)>>20)
+	}
+	return nil
 }
 
 // jobModel is the analyser of pushed files that name none: the configured one, or

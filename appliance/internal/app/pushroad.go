@@ -62,7 +62,7 @@ func (b *box) openPushRoad() (err error) {
 	}
 	in.uploads, err = upload.Open(upload.Deps{
 		Log: log, DB: in.db, Spool: in.files, Registerer: b.registry,
-		OnComplete: in.jobs.Completed, InUse: in.jobs.InUse, Unsure: unsure(in.opened),
+		OnComplete: in.jobs.Completed, InUse: in.jobs.InUse, Admit: in.admit, Unsure: unsure(in.opened),
 	}, uploadConfig(cfg))
 	if err != nil {
 		return err
@@ -82,6 +82,14 @@ func (b *box) openPushRoad() (err error) {
 func unsure(o state.Opened) func(time.Time) bool {
 	lost := o.Restored != nil || len(o.Quarantined) > 0
 	return func(written time.Time) bool { return lost || written.Before(o.Aside) }
+}
+
+// admit refuses files while there is no room for their analyses.
+func (in *pushRoad) admit() error {
+	if err := in.jobs.Full(); err != nil {
+		return fmt.Errorf("%w: %w", upload.ErrTooMany, err)
+	}
+	return nil
 }
 
 func uploadConfig(cfg *config.Config) upload.Config {

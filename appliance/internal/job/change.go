@@ -162,6 +162,20 @@ type Spec struct {
 	Priority int
 }
 
+// maxJobs is how many jobs are kept in all: each takes memory, a record and a folder.
+const maxJobs = 20_000
+
+// Full is why there is no room for another job; nil: there is.
+func (q *Jobs) Full() error {
+	q.mu.Lock()
+	n := len(q.entries)
+	q.mu.Unlock()
+	if n < maxJobs {
+		return nil
+	}
+	return explain(ErrConflict, fmt.Sprintf("The box keeps the results of %d analyses, as many as it can list: delete some, or have it keep them for a time (jobs.keep in its configuration).", n))
+}
+
 // Create makes one more job for an upload. It is durable when Create returns.
 func (q *Jobs) Create(_ context.Context, s Spec) (Job, error) {
 	q.mu.Lock()
@@ -179,6 +193,8 @@ func (q *Jobs) Create(_ context.Context, s Spec) (Job, error) {
 		return Job{}, explain(ErrNotFound, "There is no upload with this id: it was removed, or never made. Send the file again.")
 	case known.Status == state.UploadRefused:
 		return Job{}, explain(ErrConflict, "This upload was refused ("+known.Problem+"): send the file again.")
+	case q.Full() != nil:
+		return Job{}, q.Full()
 	case s.Priority != clampPriority(s.Priority):
 		return Job{}, explain(ErrInvalid, fmt.Sprintf("A priority is from %d to %d.", -maxPriority, maxPriority))
 	}

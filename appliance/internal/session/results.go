@@ -22,7 +22,9 @@ const maxRequest = 16 << 10
 //
 //	{"results":{"job":ID,"from":SEQ}}
 //
-// and gets, for each result from SEQ on, {"result":{"seq":…,…}}, and at the job's end
+// and gets, for each result from SEQ on, {"result":{"seq":…,…}} (or, where that is too long for
+// one message, {"part":{"seq","index","total","data"}}…, whose data, base64, make up the result in
+// order of index), and at the job's end
 // {"end":{"job":ID,"status":…,"results":N}}. One cursor at a time; the next request may
 // follow the end. A client that was cut off asks again from the next SEQ.
 func Results(follow Follow) Service {
@@ -78,6 +80,29 @@ func Results(follow Follow) Service {
 	}
 }
 
+// longestLine is the longest result that goes in one message, bytes: peers take messages
+// of 64 KiB unless they say otherwise (RFC 8841 section 6.1).
+const longestLine = 60 << 10
+
+// writeParts sends a result that is too long for one message. A part is a piece of its
+// text, cut anywhere, in base64.
+func writeParts(ch Channel, seq uint64, line []byte) error {
+	const piece = longestLine * 3 / 4 // of which base64 makes a third more
+	parts := (len(line) + piece - 1) / piece
+	for i := range parts {
+		text, err := json.Marshal(map[string]any{"part": map[string]any{
+			"seq": seq, "index": i, "total": parts, "data": line[i*piece : min(len(line), (i+1)*piece)],
+		}})
+		if err != nil {
+			return fmt.Errorf("write a long result: %w", err)
+		}
+		if err := ch.WriteText(text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 type resultsRequest struct {
 	Job  string
 	From uint64
@@ -87,7 +112,11 @@ type resultsRequest struct {
 func followOne(ctx context.Context, ch Channel, follow Follow, r resultsRequest) error {
 	var broken error
 	var buf []byte
-	status, results, err := follow(ctx, r.Job, max(1, r.From), func(_ uint64, line []byte) error {
+	status, results, err := follow(ctx, r.Job, max(1, r.From), func(seq uint64, line []byte) error {
+		if len(line) > longestLine {
+			broken = writeParts(ch, seq, line)
+			return broken
+		}
 		buf = append(append(append(buf[:0], `{"result":`...), line...), '}')
 		broken = ch.WriteText(buf)
 		return broken

@@ -143,7 +143,11 @@ func TestResultsOverAChannel(t *testing.T) {
 			return "", 0, errors.New("there is no such job")
 		}
 		for seq := from; seq <= most; seq++ {
-			if err := take(seq, fmt.Appendf(nil, `{"seq":%d,"frame":%d}`, seq, 2*seq)); err != nil {
+			long := ""
+			if seq%1000 == 500 { // too long for one message, by far
+				long = strings.Repeat("x", 300<<10)
+			}
+			if err := take(seq, fmt.Appendf(nil, `{"seq":%d,"frame":%d,"long":%q}`, seq, 2*seq, long)); err != nil {
 				return "", 0, err
 			}
 		}
@@ -155,9 +159,12 @@ func TestResultsOverAChannel(t *testing.T) {
 	for round := 0; ; round++ {
 		p, ch := dial(t, b, "results")
 		end, err := ch.Results("j1", next, func(line json.RawMessage) error {
-			var l struct{ Seq, Frame uint64 }
-			if err := json.Unmarshal(line, &l); err != nil || l.Seq != next || l.Frame != 2*next {
-				t.Fatalf("%s, want result %d: %v", line, next, err)
+			var l struct {
+				Seq, Frame uint64
+				Long       string
+			}
+			if err := json.Unmarshal(line, &l); err != nil || l.Seq != next || l.Frame != 2*next || (len(l.Long) == 300<<10) != (next%1000 == 500) {
+				t.Fatalf("%.200s, want result %d: %v", line, next, err)
 			}
 			if next++; next%1700 == 0 {
 				return broken

@@ -27,6 +27,11 @@ func (s *Uploads) Create(ctx context.Context, spec Spec) (Info, error) {
 	if err != nil {
 		return Info{}, s.refuse(err)
 	}
+	if s.deps.Admit != nil {
+		if err := s.deps.Admit(); err != nil {
+			return Info{}, s.refuse(err)
+		}
+	}
 	if !s.begin() {
 		return Info{}, errClosed()
 	}
@@ -113,6 +118,9 @@ func (s *Uploads) fits(size int64) error {
 	return nil
 }
 
+// maxUploads is how many uploads are kept in all, whatever their size: each takes memory and a record.
+const maxUploads = 20_000
+
 // claim makes room in the books: for the id, the number of uploads and the quota.
 func (s *Uploads) claim(e *entry) error {
 	s.mu.Lock()
@@ -125,6 +133,9 @@ func (s *Uploads) claim(e *entry) error {
 	}
 	if _, there := s.trash[e.id]; there {
 		return fail(ErrBusy, "the bytes of %s are still being removed; begin a new upload", e.id)
+	}
+	if all := len(s.byID) + len(s.making); all >= maxUploads {
+		return fail(ErrTooMany, "the box keeps %d files, as many as it can list: remove some, or wait for uploads.keep to pass", all)
 	}
 	open := len(s.making)
 	for _, other := range s.byID {

@@ -32,6 +32,9 @@ type Deps struct {
 	// InUse tells whether a job needs the file; such a file is not removed. nil: none does.
 	// It must answer at once and call nothing of this package.
 	InUse func(id string) bool
+	// Admit tells whether there is room for what becomes of another upload; its error, of ErrTooMany, is
+	// shown to the client. It must answer at once. nil: there is.
+	Admit func() error
 	// Unsure tells whether the record of a file that was last written then may have been lost with a database
 	// that was replaced. Such a file without a record is kept for a person to decide; any other one is what a crash
 	// left behind. nil: no record was lost.

@@ -215,8 +215,13 @@ type Message struct {
 	}
 	Done   *Done
 	Result json.RawMessage
-	End    *End
-	Error  *struct{ Message string }
+	Part   *struct {
+		Seq          uint64
+		Index, Total int
+		Data         []byte
+	}
+	End   *End
+	Error *struct{ Message string }
 }
 
 // Done is the end of an upload.
@@ -337,8 +342,18 @@ func (c *Channel) Results(job string, from uint64, take func(line json.RawMessag
 		return End{}, err
 	}
 	buf := make([]byte, 256<<10)
+	var long []byte
 	for {
 		m, err := c.Receive(buf)
+		if err == nil && m.Part != nil {
+			if m.Part.Index == 0 {
+				long = nil
+			}
+			if long = append(long, m.Part.Data...); m.Part.Index < m.Part.Total-1 {
+				continue
+			}
+			m.Result = long
+		}
 		switch {
 		case err != nil:
 			return End{}, err
