@@ -66,6 +66,13 @@ func mediaFiles(t *testing.T, folders ...string) (paths []string) {
 	return paths
 }
 
+// shown are the files of which the box is asked for an annotated video, too: enough to
+// see that it is right, with sizes, rates and rotations of all kinds.
+var shown = map[string]bool{
+	"bikes_bframes.mp4": true, "rot_0.mov": true, "rot_90.mov": true, "rot_270.mov": true, "h263_qcif.3gp": true,
+	"res_change.h264": true, "unordered.mov": true, "bear_vp9_161x121.webm": true, "vvc_unsupported.mp4": true, "corrupted.mp4": true,
+}
+
 // TestPushEveryFile pushes each file of the media through the whole road of one box,
 // which is killed in the middle of it.
 func TestPushEveryFile(t *testing.T) {
@@ -74,13 +81,13 @@ func TestPushEveryFile(t *testing.T) {
 	b := startKilled(t, Config{Dir: dir, YAML: quiet})
 	var runs [2]outcome
 	var running sync.WaitGroup
-	for i, wanted := range []bool{false, true} {
+	for i, video := range []bool{true, false} {
 		args := []string{"--out", out}
-		if wanted {
+		if !video {
 			args = append(args, "--no-video")
 		}
 		for _, f := range all {
-			if long[filepath.Base(f)] == wanted {
+			if shown[filepath.Base(f)] == video {
 				args = append(args, f)
 			}
 		}
@@ -99,11 +106,14 @@ func TestPushEveryFile(t *testing.T) {
 	before := done()
 	b.Kill()
 	b = startIn(t, Config{Dir: dir, YAML: quiet, Listen: strings.TrimPrefix(b.URL, "http://")})
-	t.Logf("killed with %d of %d files done", before, len(all))
 	running.Wait()
+	t.Logf("killed with %d of %d files done; the pushes took %v and %v", before, len(all), runs[0].took.Round(time.Second), runs[1].took.Round(time.Second))
 
-	if runs[1].code != 0 || runs[0].code != exitInput {
-		t.Errorf("exit codes %d and %d, want %d and 0: %s%s", runs[0].code, runs[1].code, exitInput, runs[0].stderr, runs[1].stderr)
+	// Each has files that cannot be read.
+	for _, o := range runs {
+		if o.code != exitInput {
+			t.Errorf("exit code %d, want %d: %s", o.code, exitInput, o.stderr)
+		}
 	}
 	said := runs[0].stdout + runs[1].stdout
 	var rows []string
@@ -133,7 +143,7 @@ func checkPushed(t *testing.T, folder, path, said string) string {
 	t.Helper()
 	name := filepath.Base(path)
 	if _, err := os.Stat(filepath.Join(folder, "summary.json")); err == nil {
-		s := results(t, folder, !long[name])
+		s := results(t, folder, shown[name])
 		if unreadable[name] {
 			t.Errorf("%s was analysed, though it cannot be", name)
 		}
