@@ -31,6 +31,7 @@ func mountRoads(mux *http.ServeMux, tus, bodies http.Handler) {
 	mux.Handle("/api/v1/tus/{id}", tus)
 	mux.Handle("POST /api/v1/uploads", bodies)
 	mux.Handle("POST /api/v1/uploads/{$}", bodies)
+	mux.Handle("PUT /api/v1/uploads", bodies) // who forgets the slash behind it would be sent elsewhere, without a word
 	mux.Handle("PUT /api/v1/uploads/{$}", bodies)
 	mux.Handle("PUT /api/v1/uploads/{name}", bodies)
 }

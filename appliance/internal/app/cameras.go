@@ -21,6 +21,7 @@ import (
 type bridge struct {
 	camera *camera.Camera
 	stream *live.Stream
+	made   bool // the box makes its pictures: a scene, a pattern
 }
 
 // Publish implements camera.Output.
@@ -50,7 +51,8 @@ type cameras struct {
 func (p Program) newCameras(cfg *config.Config, spawner *worker.Spawner, server *live.Server, meter *health.Meter, have *hardware) (*cameras, error) {
 	cs := &cameras{watchers: make(map[int]func(api.Event))}
 	for _, c := range cfg.Cameras {
-		b := &bridge{}
+		kind := config.KindOf(c.Source)
+		b := &bridge{made: kind == config.KindDemo || kind == config.KindPattern}
 		cam, err := camera.New(camera.Deps{
 			Spawn: p.spawn(cfg, c, spawner, have), Output: b, Log: p.Log, Loop: meter.Loop("camera " + c.ID),
 		}, camera.Config{

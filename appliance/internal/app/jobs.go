@@ -202,15 +202,19 @@ func pushedFile(i upload.Info) job.File {
 	return f
 }
 
-// strained tells the jobs how the cameras fare.
+// strained tells the jobs how the cameras fare. A scene or a pattern that the box
+// makes itself is no camera that anybody would miss.
 func (cs *cameras) strained() []job.Camera {
-	list := make([]job.Camera, len(cs.list))
-	for i, b := range cs.list {
+	var list []job.Camera
+	for _, b := range cs.list {
 		s := b.camera.Snapshot()
-		list[i] = job.Camera{
+		if b.made {
+			continue
+		}
+		list = append(list, job.Camera{
 			ID: s.ID, Playing: stateName(s) == "playing",
 			Decoded: s.Ledger.Decoded, Dropped: s.Ledger.Dropped, Late: s.Ledger.PicturesLate, FPS: s.Stream.FPS,
-		}
+		})
 	}
 	return list
 }

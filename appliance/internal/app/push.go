@@ -46,10 +46,6 @@ func (p Program) Push(ctx context.Context, o PushOptions) error {
 	if err := checkPush(&o); err != nil {
 		return err
 	}
-	url, err := findBox(ctx, o)
-	if err != nil {
-		return err
-	}
 	memory := ""
 	if dir, err := os.UserCacheDir(); err == nil {
 		memory = filepath.Join(dir, "watchpost", "push.json")
@@ -59,19 +55,32 @@ func (p Program) Push(ctx context.Context, o PushOptions) error {
 	if o.Quiet {
 		watch = nil
 	}
+	url, err := findBox(ctx, o)
+	if err != nil {
+		return err
+	}
 	outcomes, err := push.Run(ctx, push.Options{
 		Box: url, Password: o.Password, Wait: o.Wait, Out: o.Out, Parallel: o.Parallel, Patience: o.Patience, Memory: memory, Watch: watch,
 		Settings: push.Settings{
 			Model: o.Model, Threshold: o.Threshold, Classes: o.Classes, Priority: o.Priority, Track: o.Track, NoVideo: o.NoVideo,
 		},
 	}, o.Files)
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "interrupted: the box goes on with what it has; run the same command again to go on with the rest")
+	}
 	if err != nil {
 		return pushError(err)
 	}
-	return told(outcomes)
+	shown := !o.Quiet && columnsOf(os.Stderr) != nil
+	return told(outcomes, url, shown)
 }
 
 func checkPush(o *PushOptions) error {
+	if len(o.Files) == 1 { // of several, the others are pushed all the same
+		if _, err := os.Stat(o.Files[0]); errors.Is(err, os.ErrNotExist) {
+			return of(ErrInput, "%s: there is no such file", legible(o.Files[0]))
+		}
+	}
 	if !(o.Threshold >= 0 && o.Threshold <= 1) || o.Parallel < 0 || o.Track < 0 || o.Patience < 0 || o.Priority < -100 || o.Priority > 100 {
 		return of(ErrUsage, "--threshold is 0 to 1, --priority -100 to 100; --parallel, --track and --patience are not negative")
 	}
@@ -136,27 +145,34 @@ func findBox(ctx context.Context, o PushOptions) (string, error) {
 }
 
 // told says what became of each file, and returns the error that decides the
-// exit code: the first in the order in which a person would care.
-func told(outcomes []push.Outcome) error {
+// exit code: the first in the order in which a person would care. On a terminal it
+// was shown when a file failed, and why.
+func told(outcomes []push.Outcome, url string, shown bool) error {
 	var worst error
 	failed := 0
-	for _, o := range outcomes {
-		if o.Err == nil {
-			if o.Out != "" {
-				fmt.Printf("%s: %s\n", legible(filepath.Base(o.File)), o.Out)
+	for _, r := range outcomes {
+		name := legible(filepath.Base(r.File))
+		switch {
+		case r.Err != nil:
+			failed++
+			if !shown {
+				fmt.Printf("%s: FAILED: %v\n", name, r.Err)
 			}
-			continue
-		}
-		failed++
-		fmt.Printf("%s: FAILED: %v\n", legible(filepath.Base(o.File)), o.Err)
-		if err := pushError(o.Err); worst == nil || rank(err) > rank(worst) {
-			worst = err
+			if err := pushError(r.Err); worst == nil || rank(err) > rank(worst) {
+				worst = err
+			}
+		case r.Out != "":
+			fmt.Printf("%s: %s\n", name, r.Out)
+		case r.Job != "":
+			fmt.Printf("%s: %s/files/%s\n", name, url, r.Job)
+		default:
+			fmt.Printf("%s: the box has it and analyses it: %s/files\n", name, url)
 		}
 	}
-	if failed > 1 {
-		return kindError{worst, fmt.Errorf("%d of %d files failed", failed, len(outcomes))}
+	if worst == nil {
+		return nil
 	}
-	return worst
+	return kindError{worst, fmt.Errorf("%d of %d files failed", failed, len(outcomes))}
 }
 
 // rank orders errors: a box that is not there counts more than one bad file.

@@ -43,9 +43,6 @@ func (b *box) openPushRoad() (err error) {
 	if in.db, in.opened, err = state.Open(state.Options{Path: cfg.StateFile(), BackupDir: cfg.BackupDir(), Log: log}); err != nil {
 		return err
 	}
-	for _, note := range in.opened.Notes() {
-		log.Warn("database", "note", note)
-	}
 	if in.files, err = spool.Open(cfg.UploadsDir()); err != nil {
 		return fmt.Errorf("open the folder of pushed files: %w", err)
 	}

@@ -37,8 +37,12 @@ type Config struct {
 	Limit time.Duration
 }
 
-// reportEvery bounds how often one loop's stalls are logged.
-const reportEvery = time.Second
+// reportEvery bounds how often one loop's stalls are logged, at first, and
+// reportSlowest how seldom.
+const (
+	reportEvery   = time.Second
+	reportSlowest = time.Minute
+)
 
 // Meter measures the control loops of a process. Its methods may be called
 // from any goroutine.
@@ -202,13 +206,15 @@ func (m *Meter) wakeReporter() {
 	}
 }
 
-// report logs stalls: the first at once, more of them once a second with
-// their number.
+// report logs stalls: the first at once, more of them with their number, first once a
+// second, then the less often the longer it goes on: a machine that is busy for
+// hours is told of once a minute. A quiet minute begins it anew.
 func (m *Meter) report(ctx context.Context) {
 	next := time.NewTimer(0)
 	defer next.Stop()
+	pace, last := reportEvery, m.now()
 	for {
-		select { // once a second at most …
+		select { // once in a while at most …
 		case <-ctx.Done():
 			return
 		case <-next.C:
@@ -218,8 +224,14 @@ func (m *Meter) report(ctx context.Context) {
 			return
 		case <-m.wake:
 		}
+		now := m.now()
+		if time.Duration(now-last) > pace+reportSlowest {
+			pace = reportEvery
+		}
+		last = now
 		m.reportAll()
-		next.Reset(reportEvery)
+		next.Reset(pace)
+		pace = min(2*pace, reportSlowest)
 	}
 }
 

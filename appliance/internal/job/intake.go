@@ -97,6 +97,7 @@ func (q *Jobs) consider(upload string) { q.mail.again(upload) }
 // intake follows the uploads: it feeds those who read them as they arrive, makes
 // their jobs, and ends the jobs of those that are gone.
 func (q *Jobs) intake(ctx context.Context) {
+	q.latecomers()
 	q.take(ctx, q.mail.take()) // all that there are: Watch has delivered them
 	q.orphans()
 	q.mu.Lock()
@@ -304,6 +305,21 @@ func (q *Jobs) each(f *file, choose func(*entry) (step func(*state.Job) error, y
 		}
 	}
 	return nil
+}
+
+// latecomers takes up the jobs of uploads that became complete since Open: they may
+// be gone again before the first look at the uploads.
+func (q *Jobs) latecomers() {
+	all, err := q.deps.DB.Jobs().All()
+	if err != nil {
+		q.log.Error("jobs: the database could not be read again; jobs made while the box came up begin at its next start", "err", err)
+		return
+	}
+	q.mu.Lock()
+	for _, j := range all {
+		q.add(j)
+	}
+	q.mu.Unlock()
 }
 
 // orphans ends the jobs of uploads that are not there any more.

@@ -218,7 +218,7 @@ func Open(d Deps, c Config) (*Jobs, error) {
 		return nil, errors.New("job: Config.Dir is missing")
 	}
 	c = c.withDefaults()
-	if err := os.MkdirAll(filepath.Join(c.Dir, trashName), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(c.Dir, trashName), 0o750); err != nil {
 		return nil, fmt.Errorf("make the folder of all results: %w", err)
 	}
 	q := &Jobs{

@@ -70,7 +70,7 @@ func (q *Jobs) perform(ctx context.Context, e *entry, r *run) {
 // the attempt was not noted and no worker ran.
 func (q *Jobs) attempt(ctx context.Context, e *entry, r *run, book *logbook) error {
 	dir := q.folder(r.id)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("make the results folder: %w", err)
 	}
 	if err := book.find(ctx); err != nil {
@@ -89,6 +89,7 @@ func (q *Jobs) attempt(ctx context.Context, e *entry, r *run, book *logbook) err
 	if unnamed {
 		model = q.deps.DefaultModel()
 	}
+	q.log.Info("job: attempt begins", "job", r.id, "arriving", stream)
 	note := state.Attempt{Boot: q.cfg.Boot, Started: r.began.UTC(), Bytes: settled(dir)}
 	j, err := q.changeEntry(e, r.id, func(j *state.Job) error { return begin(j, note, stream, model) })
 	if err != nil {
@@ -247,7 +248,7 @@ func (q *Jobs) conclude(ctx context.Context, e *entry, r *run, v verdict, book *
 func (q *Jobs) ended(r *run, j Job, v verdict) {
 	took := time.Since(r.began)
 	q.metrics.ended(v.end, took)
-	args := []any{"job", j.ID, "name", j.Name, "status", j.Job.Status, "lines", j.Results, "seconds", took.Round(time.Millisecond).Seconds()}
+	args := []any{"job", j.ID, "name", j.Name, "status", j.Job.Status, "lines", j.Results, "took", took.Round(time.Millisecond)}
 	if j.Fault != "" {
 		args = append(args, "reason", j.Fault)
 	}

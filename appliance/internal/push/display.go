@@ -38,7 +38,8 @@ func (d *Display) Watch(p Progress) {
 	d.files[p.File] = p
 	changed := !known || before.Stage != p.Stage || fmt.Sprint(before.Err) != fmt.Sprint(p.Err)
 	if d.columns == nil {
-		if changed && p.Stage != Sending { // its rate is not known yet
+		// A rate is not known yet, and failures are told together at the end.
+		if changed && p.Stage != Sending && p.Stage != Failed {
 			fmt.Fprintln(d.w, line(p, 0))
 		}
 		return

@@ -2,8 +2,10 @@ package push
 
 import (
 	"errors"
+	"io"
 	"net/url"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -115,8 +117,21 @@ func (m *meter) tell(always bool) {
 	}
 }
 
-// plain is an error without the address that every request repeats.
+// The ways in which a connection fails, for a person.
+var (
+	errRefused = errors.New("the box does not answer (connection refused)")
+	errBroken  = errors.New("the connection broke")
+)
+
+// plain is an error of the network in plain words, or else without the address that
+// every request repeats.
 func plain(err error) error {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return errRefused
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return errBroken
+	}
 	var u *url.Error
 	if errors.As(err, &u) {
 		return u.Err

@@ -210,8 +210,8 @@ func TestDisplay(t *testing.T) {
 	d := NewDisplay(&out, nil)
 	d.Watch(Progress{File: "/v/a.mp4", Stage: Checking, Size: 10})
 	d.Watch(Progress{File: "/v/a.mp4", Stage: Checking, Size: 10, Sent: 5})
-	d.Watch(Progress{File: "/v/a.mp4", Stage: Failed, Err: errors.New("no\x1b[31m room")})
-	if got := out.String(); strings.Count(got, "\n") != 2 || strings.Contains(got, "\x1b") || !strings.Contains(got, "a.mp4: failed: no?[31m room") {
+	d.Watch(Progress{File: "/v/a.mp4", Stage: Waiting, Err: errors.New("no\x1b[31m room")})
+	if got := out.String(); strings.Count(got, "\n") != 2 || strings.Contains(got, "\x1b") || !strings.Contains(got, "a.mp4: waiting: no?[31m room") {
 		t.Errorf("%q", got)
 	}
 

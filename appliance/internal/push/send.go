@@ -239,7 +239,7 @@ func (r *retry) pause(ctx context.Context, err error, show *meter) error {
 		return fmt.Errorf("%w: given up after %v: %w (run the same command again to go on)", ErrUnreachable, r.patience, plain(err))
 	}
 	r.wait = min(2*r.wait, mostPause)
-	show.stage(Waiting, plain(err))
+	show.stage(Waiting, fmt.Errorf("%w; trying until %s", plain(err), r.since.Add(r.patience).Format("15:04:05")))
 	return sleep(ctx, wait)
 }
 
