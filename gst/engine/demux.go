@@ -52,6 +52,7 @@ type demuxer struct {
 	loop  bool
 	size  int64  // of the file, 0: unknown
 	movie *movie // what its index says, nil: nothing is known
+	spans []span // what its edits show, nil: all of it
 	inlet *inlet // where its bytes come from, nil: the file itself
 	warn  func(string)
 
@@ -113,7 +114,8 @@ func (d *demuxer) open() error {
 	if d.in.Kind == plan.V4L2 {
 		names = append(names, "src", "want")
 	}
-	if d.inlet != nil {
+	patches := d.inlet == nil && d.movie != nil && len(d.movie.patches) > 0
+	if d.inlet != nil || patches {
 		names = append(names, "src")
 	}
 	p, err := build(d.in.Pipeline, names...)
@@ -133,6 +135,9 @@ func (d *demuxer) open() error {
 	d.begin, d.end = none, none
 	if d.in.Kind == plan.V4L2 {
 		chooseMode(p, d.src)
+	}
+	if patches {
+		d.pipe.patch("src", d.movie.patches)
 	}
 	// A failure to start is told, with its reason, by the bus.
 	_ = p.play()

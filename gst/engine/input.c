@@ -213,3 +213,35 @@ void wp_src_untimed(void *src) {
   gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_QUERY_UPSTREAM, no_duration, NULL, NULL);
   gst_object_unref(pad);
 }
+
+typedef struct {
+  guint64 at;
+  gsize size;
+  guint8 data[];
+} patch;
+
+// The bytes may be pulled, in any order, or pushed.
+static GstPadProbeReturn patch_bytes(GstPad *pad, GstPadProbeInfo *info, gpointer data) {
+  (void)pad;
+  const patch *p = data;
+  GstBuffer *b = GST_PAD_PROBE_INFO_BUFFER(info);
+  if (!b || !GST_BUFFER_OFFSET_IS_VALID(b)) return GST_PAD_PROBE_OK;
+  guint64 from = GST_BUFFER_OFFSET(b), to = from + gst_buffer_get_size(b);
+  guint64 lo = MAX(from, p->at), hi = MIN(to, p->at + p->size);
+  if (lo >= hi) return GST_PAD_PROBE_OK;
+  b = gst_buffer_make_writable(b);
+  GST_PAD_PROBE_INFO_DATA(info) = b;
+  gst_buffer_fill(b, lo - from, p->data + (lo - p->at), hi - lo);
+  return GST_PAD_PROBE_OK;
+}
+
+void wp_src_patch(void *src, guint64 at, const void *data, gsize size) {
+  patch *p = g_malloc(sizeof *p + size);
+  p->at = at;
+  p->size = size;
+  memcpy(p->data, data, size);
+  GstPad *pad = gst_element_get_static_pad(GST_ELEMENT(src), "src");
+  gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_PULL | GST_PAD_PROBE_TYPE_PUSH, patch_bytes, p,
+                    g_free);
+  gst_object_unref(pad);
+}

@@ -12,12 +12,12 @@ import (
 )
 
 // movie reads of the index of an MP4 or MOV (ISO/IEC 14496-12), as its bytes come
-// by, what GStreamer (1.22) does not: how tracks are mirrored. And it takes the
+// by, what GStreamer (1.22) does not: how tracks are mirrored, and which parts of them
+// are shown, which the engine then sees to itself (takeEdits). And it takes the
 // movie's duration out of the header: GStreamer's demuxer, where it cannot seek,
 // ends a track at that duration though its edit list has moved the track: the last
 // pictures are missing, and, as it loses count of the bytes over it, sometimes most
-// of the film. Without a duration it goes by the edit lists alone, as it does where
-// it can seek. Bytes of anything else pass as they are.
+// of the film. Bytes of anything else pass as they are.
 type movie struct {
 	// anywhere: the index may follow the pictures.
 	anywhere bool
@@ -30,15 +30,26 @@ type movie struct {
 
 	mu     sync.Mutex
 	lasts  time.Duration
+	scale  uint32 // ticks in a second
 	matrix matrix // of the movie
 	tracks []movieTrack
 	// late: the pictures come before the header. GStreamer's demuxer would keep all
 	// of them in memory until it comes.
 	late bool
+	// patches are the changes, where the bytes do not come by.
+	patches []patch
+}
+
+// patch is bytes of a file that are to be read differently.
+type patch struct {
+	at   int64
+	data []byte
 }
 
 type movieTrack struct {
 	matrix matrix
+	scale  uint32 // ticks in a second
+	edits  []edit // that the engine applies
 	video  bool
 }
 
@@ -98,8 +109,8 @@ func (m *movie) pass(b []byte, end bool) []byte {
 }
 
 // boxNeed is the most that box wants to see of a box: the headers of movie and
-// track up to their matrix.
-const boxNeed = 8 + 4 + 8 + 8 + 4 + 8 + 16 + 36
+// track up to their matrix, and whole edit lists, which are longer.
+const boxNeed = 16 + 8 + 20*maxEdits
 
 // box looks at a box at its beginning and returns how much of it may pass; skip is
 // what follows unseen. Not enough: more bytes are needed to tell.
@@ -135,16 +146,16 @@ func (m *movie) box(b []byte) (pass int, enough bool) {
 	case kind == "moov":
 		m.end = m.at + size
 		size = head
-	case m.end > 0 && (kind == "trak" || kind == "mdia"):
+	case m.end > 0 && (kind == "trak" || kind == "edts" || kind == "mdia"):
 		if kind == "trak" {
 			m.addTrack()
 		}
 		size = head
-	case m.end > 0 && (kind == "mvhd" || kind == "tkhd" || kind == "hdlr"):
+	case m.end > 0 && slices.Contains(headers, kind):
 		if int64(len(b)) < min(boxNeed, size) {
 			return 0, false
 		}
-		m.header(kind, b[head:min(boxNeed, size)])
+		m.change(kind, m.at+head, b[head:min(boxNeed, size)])
 	}
 	m.at += head
 	m.skip = size - head
@@ -161,8 +172,20 @@ func (m *movie) addTrack() {
 	}
 }
 
+// headers are the boxes that header reads.
+var headers = []string{"mvhd", "tkhd", "elst", "mdhd", "hdlr"}
+
+// change reads a header at its place in the file, and notes what became of it.
+func (m *movie) change(kind string, at int64, b []byte) {
+	was := slices.Clone(b)
+	m.header(kind, b)
+	if m.anywhere && !slices.Equal(was, b) {
+		m.patches = append(m.patches, patch{at, slices.Clone(b)})
+	}
+}
+
 // header reads the headers of the movie (clause 8.2.2), whose duration it takes
-// out, of a track (8.3.2) and of its medium (8.4.3).
+// out, of a track (8.3.2), of its edits (8.6.6) and of its medium (8.4.2, 8.4.3).
 func (m *movie) header(kind string, b []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -174,12 +197,17 @@ func (m *movie) header(kind string, b []byte) {
 	case kind == "mvhd":
 		at := 4 + dates // of the time scale
 		if len(b) >= at+4+dates/2 {
+			m.scale = binary.BigEndian.Uint32(b[at:])
 			m.lasts = takeDuration(b[at:], dates/2)
 		}
 		m.matrix = readMatrix(b, at+4+dates/2+16)
 	case n == 0:
 	case kind == "tkhd":
 		m.tracks[n-1].matrix = readMatrix(b, 4+dates+8+dates/2+16)
+	case kind == "elst" && m.tracks[n-1].edits == nil:
+		m.tracks[n-1].edits = takeEdits(b)
+	case kind == "mdhd" && len(b) >= 4+dates+4:
+		m.tracks[n-1].scale = binary.BigEndian.Uint32(b[4+dates:])
 	case kind == "hdlr" && len(b) >= 12:
 		m.tracks[n-1].video = string(b[8:12]) == "vide"
 	}

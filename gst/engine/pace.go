@@ -20,8 +20,11 @@ const (
 // paced tells whether units are fed by the clock.
 func (f *feeder) paced() bool { return f.r.in.Kind == plan.File && f.r.in.Live }
 
-// due is when a unit is to be fed.
+// due is when a unit is to be fed; at once, when it is for others' sake.
 func (f *feeder) due(u *unit, now time.Time) time.Time {
+	if u.outside {
+		return now
+	}
 	at := u.dts
 	if at == none {
 		at = u.pts

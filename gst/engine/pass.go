@@ -41,6 +41,9 @@ func (p *passer) pass(h *Handlers, u *unit) {
 	p.gap = p.gap || u.torn || p.seq > 0 && u.seq != p.seq+1
 	p.seq = u.seq
 	problem := p.configure(u)
+	if problem == "" && u.outside {
+		problem = "its edit list leaves pictures out"
+	}
 	if problem == "" && u.pts == none {
 		problem = "its pictures carry no times"
 	}

@@ -145,3 +145,10 @@ func monotonic() int64 { return int64(C.g_get_monotonic_time()) * 1000 }
 // pullStep is how long one wait in C lasts at most, and so how soon a
 // cancelled context is seen.
 const pullStep = 100 * time.Millisecond
+
+// patch has a source of bytes, which must not play yet, give others at some places.
+func (b *pipe) patch(name string, list []patch) {
+	for _, p := range list {
+		C.wp_src_patch(b.el(name), C.guint64(p.at), unsafe.Pointer(&p.data[0]), C.gsize(len(p.data)))
+	}
+}

@@ -90,6 +90,8 @@ void wp_src_eos(void *src);
 // Has a source of bytes not answer how long it lasts: appsrc would say that it
 // does not know, and demuxers that ask it first would leave it at that.
 void wp_src_untimed(void *src);
+// Has a source of bytes give others at a place.
+void wp_src_patch(void *src, guint64 at, const void *data, gsize size);
 guint64 wp_src_level(void *src); // buffers that wait in it
 // Has the end of stream pass by an encoder that holds nothing back and does not
 // know how to be drained.

@@ -29,6 +29,7 @@ func (d *demuxer) place(u *unit) {
 	if d.in.Kind == plan.RTSP {
 		d.date(u, time.Now())
 	}
+	d.edit(u)
 	if u.duration != none && u.duration > 0 && u.duration < 10*time.Second {
 		if d.shortest == 0 || u.duration < d.shortest {
 			d.shortest = u.duration
@@ -46,13 +47,11 @@ func (d *demuxer) place(u *unit) {
 			d.begin, d.end = 0, 0
 		}
 		d.end += d.step(u)
-	} else {
+	} else if !u.outside {
 		if d.begin == none {
 			d.begin, d.end = at, at
 		}
-		if !u.outside {
-			d.begin, d.end = min(d.begin, at), max(d.end, at+d.step(u))
-		}
+		d.begin, d.end = min(d.begin, at), max(d.end, at+d.step(u))
 	}
 	if u.pts != none {
 		u.pts += d.offset
@@ -102,6 +101,7 @@ func (d *demuxer) learn(u *unit) {
 		if o, ok := d.movie.orientation(d.src.Track); ok {
 			d.facts.orientation = o
 		}
+		d.spans = d.movie.spans(d.src.Track)
 	}
 	if !d.facts.orientation.Known() {
 		d.warn("unknown orientation " + string(d.facts.orientation))
@@ -109,7 +109,7 @@ func (d *demuxer) learn(u *unit) {
 	}
 	if d.in.Kind == plan.File && d.facts.duration == 0 {
 		d.facts.duration = time.Duration(C.wp_duration(d.pipe.self()))
-		if d.inlet != nil && d.movie.duration() > 0 {
+		if d.movie != nil && d.movie.duration() > 0 {
 			d.facts.duration = d.movie.duration()
 		}
 		// A kilobit a second is no video: some files state nonsense.
