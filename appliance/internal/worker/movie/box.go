@@ -5,7 +5,6 @@ import "encoding/binary"
 // boxes puts boxes (ISO/IEC 14496-12 clause 4.2) one after and into the other.
 type boxes []byte
 
-func (b *boxes) u8(v uint8)   { *b = append(*b, v) }
 func (b *boxes) u16(v uint16) { *b = binary.BigEndian.AppendUint16(*b, v) }
 func (b *boxes) u32(v uint32) { *b = binary.BigEndian.AppendUint32(*b, v) }
 func (b *boxes) u64(v uint64) { *b = binary.BigEndian.AppendUint64(*b, v) }
