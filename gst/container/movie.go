@@ -13,7 +13,6 @@ const maxTracks = 64
 // movie is what of an index decides whether its pictures can be read in order.
 type movie struct {
 	w          *window
-	scale      uint32 // ticks a second of the edit lists
 	fragmented bool
 	tracks     []track
 }
@@ -22,29 +21,13 @@ type track struct {
 	video     bool
 	encrypted bool
 	entry     string // kind of the sample entry
-	scale     uint32
-	duration  uint64 // in its own ticks
 	edits     int    // that show something
-	editEnd   uint64 // of the last, in its own ticks
-	reordered bool   // pictures are stored in another order than shown
 	disorder  bool   // chunks are not stored in order
 	first     uint64 // offset of the first chunk
 }
 
 func errProtected(entry string) error {
 	return fmt.Errorf("%w (MP4 sample entry %q)", ErrEncrypted, entry)
-}
-
-// timescale is that of a movie or media header.
-func (w *window) timescale(x box) uint32 {
-	b := w.exactly(x.data, 24)
-	if b == nil {
-		return 0
-	}
-	if b[0] == 1 {
-		return binary.BigEndian.Uint32(b[20:])
-	}
-	return binary.BigEndian.Uint32(b[12:])
 }
 
 // protected are the sample entries of encrypted pictures (ISO/IEC 14496-12 clause
@@ -77,13 +60,6 @@ func (m *movie) media(mdia box, t *track) {
 	w := m.w
 	w.each(mdia.data, mdia.end, func(x box) bool {
 		switch x.kind {
-		case "mdhd":
-			t.scale = w.timescale(x)
-			if b := w.exactly(x.data, 32); b != nil && b[0] == 1 {
-				t.duration = binary.BigEndian.Uint64(b[24:])
-			} else if b := w.exactly(x.data, 20); b != nil && b[0] == 0 {
-				t.duration = uint64(binary.BigEndian.Uint32(b[16:]))
-			}
 		case "hdlr":
 			if b := w.exactly(x.data, 12); b != nil {
 				t.video = t.video || string(b[8:12]) == "vide"
@@ -109,8 +85,6 @@ func (m *movie) samples(stbl box, t *track) {
 				t.entry = string(b[12:16])
 				t.encrypted = slices.Contains(protected, t.entry)
 			}
-		case "ctts":
-			t.reordered = true
 		case "stco":
 			m.offsets(x, 4, t)
 		case "co64":
@@ -150,7 +124,7 @@ func (m *movie) offsets(x box, width int64, t *track) {
 // edits reads an edit list (clause 8.6.6).
 func (m *movie) edits(x box, t *track) {
 	b := m.w.exactly(x.data, 8)
-	if b == nil || m.scale == 0 {
+	if b == nil {
 		return
 	}
 	width := int64(12)
@@ -163,36 +137,23 @@ func (m *movie) edits(x box, t *track) {
 		if row == nil {
 			return
 		}
-		lasts, begin := uint64(binary.BigEndian.Uint32(row)), int64(int32(binary.BigEndian.Uint32(row[4:])))
-		if width == 20 {
-			lasts, begin = binary.BigEndian.Uint64(row), int64(binary.BigEndian.Uint64(row[8:]))
-		}
-		if begin < 0 {
-			continue
-		}
-		t.edits++
-		t.editEnd = math.MaxUint64
-		if lasts > 0 && lasts < math.MaxUint32 {
-			t.editEnd = uint64(begin) + uint64(float64(lasts)*float64(t.scale)/float64(m.scale))
+		// A negative time of the track shows nothing.
+		if begin := row[(width-4)/2:]; begin[0] < 0x80 {
+			t.edits++
 		}
 	}
 }
 
 // obstacle is why the pictures, which follow from at on, cannot be read in order
-// with the same result; empty: they can. forward: they should be.
-func (m *movie) obstacle(at int64) (why string, forward bool) {
+// with the same result; empty: they can.
+func (m *movie) obstacle(at int64) (why string) {
 	for _, t := range m.tracks {
 		switch {
 		case t.disorder, t.first > 0 && t.first < uint64(at):
-			return remarkOrder, false
-		case !t.video:
-		case t.edits > 1:
-			return remarkEdit, false
-		case t.edits == 1 && t.reordered && t.duration > t.editEnd:
-			// Where its end is cut off, a demuxer that seeks leaves out pictures that
-			// are shown before it and stored behind it.
-			forward = true
+			return remarkOrder
+		case t.video && t.edits > 1:
+			return remarkEdit
 		}
 	}
-	return "", forward
+	return ""
 }

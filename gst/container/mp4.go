@@ -94,8 +94,6 @@ func lookMovie(w *window, moov box, l Layout) (Layout, error) {
 	m := movie{w: w}
 	w.each(moov.data, moov.end, func(x box) bool {
 		switch x.kind {
-		case "mvhd":
-			m.scale = w.timescale(x)
 		case "mvex":
 			m.fragmented = true
 		case "trak":
@@ -113,7 +111,7 @@ func lookMovie(w *window, moov box, l Layout) (Layout, error) {
 		}
 	}
 	if !m.fragmented {
-		l.Remark, l.Forward = m.obstacle(moov.end)
+		l.Remark = m.obstacle(moov.end)
 	}
 	l.Streamable = l.Remark == ""
 	return l, nil

@@ -132,13 +132,14 @@ func (s span) holds(t, lasts time.Duration) bool {
 }
 
 // move is where t of the track lies on the time line that the edits make. Between
-// two edits the line stands still: times never fall.
+// two edits, and behind the last, the line stands still: times never fall, and what
+// is played again can follow.
 func move(list []span, t time.Duration) time.Duration {
 	for i, s := range list {
 		switch {
 		case t >= s.end && i+1 < len(list):
 		case t >= s.begin:
-			return t - s.begin + s.at
+			return min(t, s.end) - s.begin + s.at
 		case i == 0:
 			return s.at + max(t-s.begin, -before)
 		default:

@@ -2,7 +2,11 @@ package engine
 
 import (
 	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -131,6 +135,83 @@ func TestEditListPicturesAreWhole(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Two parts are joined, each from within a group of pictures.
+func TestEditListOfTwoParts(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(media(t), "video", "bikes_bframes.mp4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The list grows by a row. The index is behind the pictures: nothing else moves.
+	at, _ := editList(t, data)
+	moov := bytes.Index(data, []byte("moov")) - 4
+	row := bytes.Clone(data[at+8 : at+20])
+	data = slices.Insert(data, at+20, row...)
+	data[at+7] = 2
+	trak := bytes.LastIndex(data[:at], []byte("trak")) - 4
+	edts := bytes.LastIndex(data[:at], []byte("edts")) - 4
+	for _, box := range []int{moov, trak, edts, at - 8} {
+		binary.BigEndian.PutUint32(data[box:], binary.BigEndian.Uint32(data[box:])+12)
+	}
+	data = withEdits(t, data, edit{800, 1024 + 40*512}, edit{1200, 1024 + 100*512})
+	dir := t.TempDir()
+	film, all := filepath.Join(dir, "film"), filepath.Join(dir, "all")
+	for name, b := range map[string][]byte{film: data, all: withoutEdits(t, data)} {
+		if err := os.WriteFile(name, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := reference(t, all)
+	want = slices.Concat(want[40:60], want[100:130])
+	got, _, warnings, err := pictures(t, plan.Source{URL: film})
+	if err != nil || len(warnings) > 0 || len(got) != len(want) {
+		t.Fatalf("%d pictures, want %d; %v, %q", len(got), len(want), err, warnings)
+	}
+	for i, p := range got {
+		if at := time.Duration(i) * 40 * time.Millisecond; p.sum != want[i] || (p.pts-at).Abs() > slack {
+			t.Errorf("picture %d, at %v, is not what it should be", i, p.pts)
+		}
+	}
+}
+
+// A film that is cut at both ends and played again and again keeps its pace, and
+// shows no other pictures.
+func TestEditListLoops(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(media(t), "video", "face_h264.mp4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	film := filepath.Join(t.TempDir(), "film")
+	if err := os.WriteFile(film, withEdits(t, data, edit{600, 2002 + 7*1001}), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	const count, frame = 18, 1001 * time.Second / 30000
+	var list []picture
+	err = Read(ctx, plan.Source{URL: film, Live: true, Loop: true}, Handlers{Frame: func(f *Frame) {
+		list = append(list, picture{pts: f.PTS, sum: checksum(f)})
+		f.Release()
+		if len(list) == 3*count {
+			cancel()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) || len(list) < 3*count {
+		t.Fatalf("%d pictures, %v", len(list), err)
+	}
+	seen := map[int]uint32{}
+	for i, p := range list {
+		// A loaded machine may leave pictures out.
+		if n := float64(p.pts) / float64(frame); math.Abs(n-math.Round(n)) > 0.01 {
+			t.Errorf("picture %d is at %v", i, p.pts)
+		}
+		at := int(math.Round(float64(p.pts)/float64(frame))) % count
+		if sum, known := seen[at]; known && sum != p.sum {
+			t.Errorf("picture %d, at %v, is another than in the pass before", i, p.pts)
+		}
+		seen[at] = p.sum
 	}
 }
 
