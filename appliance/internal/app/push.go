@@ -155,10 +155,10 @@ func told(outcomes []push.Outcome, url string, shown bool) error {
 		switch {
 		case r.Err != nil:
 			failed++
-			if !shown {
+			if !shown && len(outcomes) > 1 { // of one alone the error tells
 				fmt.Printf("%s: FAILED: %v\n", name, r.Err)
 			}
-			if err := pushError(r.Err); worst == nil || rank(err) > rank(worst) {
+			if err := pushError(fmt.Errorf("%s: %w", name, r.Err)); worst == nil || rank(err) > rank(worst) {
 				worst = err
 			}
 		case r.Out != "":
@@ -169,8 +169,8 @@ func told(outcomes []push.Outcome, url string, shown bool) error {
 			fmt.Printf("%s: the box has it and analyses it: %s/files\n", name, url)
 		}
 	}
-	if worst == nil {
-		return nil
+	if worst == nil || len(outcomes) == 1 {
+		return worst
 	}
 	return kindError{worst, fmt.Errorf("%d of %d files failed", failed, len(outcomes))}
 }

@@ -91,6 +91,9 @@ func (h *handle) Datasync() error {
 	err := h.d.ask(Datasync, h.name)
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
+	if err == nil && h.d.off { // the power went while it was under way
+		err = ErrPower
+	}
 	for at := range covered {
 		if err == nil {
 			h.f.persist(at)
