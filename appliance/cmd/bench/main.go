@@ -44,7 +44,7 @@ func main() {
 	if livebench.IsClient() {
 		os.Exit(livebench.ClientMain())
 	}
-	for env, serve := range map[string]func(string) error{tusdEnv: serveTusd, pionEnv: servePion} {
+	for env, serve := range map[string]func(string) error{tusdEnv: serveTusd, pionEnv: servePion, timerEnv: serveTimer} {
 		if v := os.Getenv(env); v != "" {
 			fmt.Fprintln(os.Stderr, "bench:", serve(v))
 			os.Exit(1)

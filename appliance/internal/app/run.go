@@ -254,6 +254,7 @@ func (b *box) frontDoor() (http.Handler, error) {
 // run runs all parts until ctx ends or one of them fails; then each takes itself
 // down, and no worker is left.
 func (b *box) run(ctx context.Context) error {
+	roomForBlocked()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return b.meter.Run(ctx) })
 	g.Go(func() error { return b.notifier.Run(ctx) })
@@ -273,6 +274,16 @@ func (b *box) run(ctx context.Context) error {
 	err := g.Wait()
 	b.spawner.Close()
 	return errors.Join(err, b.push.close())
+}
+
+// roomForBlocked lets more threads run Go code than there are processors. One that is
+// in a write to a busy disk keeps its place until the runtime notices, up to 10 ms;
+// with two places, two such writes would have every timer wait.
+func roomForBlocked() {
+	const least = 8
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(least, 2*runtime.NumCPU()))
+	}
 }
 
 // greet tells the person at the terminal where to look.

@@ -226,7 +226,10 @@ func (a *appender) put(ctx context.Context, p []byte) error {
 		put = a.f.PutDirect
 	}
 	// Also when the client has left: what came from it is kept.
-	if err := put(context.WithoutCancel(ctx), p, a.at, busyWait); err != nil {
+	a.s.writing <- struct{}{}
+	err := put(context.WithoutCancel(ctx), p, a.at, busyWait)
+	<-a.s.writing
+	if err != nil {
 		return a.s.disk(err)
 	}
 	a.at = end

@@ -80,6 +80,10 @@ type Uploads struct {
 
 	// appending bounds the Appends that run, each of which has two of buffers, and some of large while
 	// there are any; placing are the buffers of all that Place was given.
+	// writing bounds the writes that may block in the kernel at once. Each holds a thread that the Go scheduler
+	// gives up for lost only after a while; among many of them timers, and whoever waits for them, come late.
+	// Its order is that of asking, so that all Appends get on alike.
+	writing                 chan struct{}
 	appending               chan struct{}
 	buffers, large, placing *pool
 	// syncs bounds the syncs under way.
@@ -103,6 +107,9 @@ type Uploads struct {
 	sparse                atomic.Bool   // the file system cannot set room aside
 }
 
+// mostWriting writes of Appends are under way at once.
+const mostWriting = 2
+
 // Open reads the records, takes up what a crash left behind, and takes uploads
 // from then on. Run must be called for hashing and removal; Close at the end.
 func Open(d Deps, c Config) (*Uploads, error) {
@@ -112,14 +119,14 @@ func Open(d Deps, c Config) (*Uploads, error) {
 	c = c.withDefaults()
 	s := &Uploads{
 		deps: d, cfg: c,
-		appending: make(chan struct{}, c.Memory/2/(2*bufferSize)),
-		placing:   newPool(c.Memory/4/bufferSize, bufferSize),
-		large:     newPool(c.Memory/4/(expressBuffers*expressSize)*expressBuffers, expressSize),
-		syncs:     make(chan struct{}, max(8, runtime.NumCPU())),
-		byID:      map[string]*entry{},
-		making:    map[string]bool{},
-		trash:     map[string]*entry{},
-		wakeHash:  make(chan struct{}, 1), wakeJanitor: make(chan struct{}, 1),
+		appending: make(chan struct{}, c.Memory/2/(2*bufferSize)), writing: make(chan struct{}, mostWriting),
+		placing:  newPool(c.Memory/4/bufferSize, bufferSize),
+		large:    newPool(c.Memory/4/(expressBuffers*expressSize)*expressBuffers, expressSize),
+		syncs:    make(chan struct{}, max(8, runtime.NumCPU())),
+		byID:     map[string]*entry{},
+		making:   map[string]bool{},
+		trash:    map[string]*entry{},
+		wakeHash: make(chan struct{}, 1), wakeJanitor: make(chan struct{}, 1),
 		stop: make(chan struct{}),
 	}
 	s.buffers = newPool(int64(cap(s.appending))*2, bufferSize)
