@@ -61,7 +61,7 @@ func crashRounds(ctx context.Context, b *bench) error {
 		return fmt.Errorf("WATCHPOST_CRASH_ROUNDS: a number of rounds is expected")
 	}
 	c := &crash{
-		b: b, data: filepath.Join(b.tmp, "box"), over: make(chan struct{}),
+		b: b, data: b.boxData(), over: make(chan struct{}),
 		files: map[string]*pushedFile{}, removed: map[string]bool{}, jobs: map[string]string{},
 	}
 	if err := c.start(ctx); err != nil {

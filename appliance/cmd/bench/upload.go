@@ -64,7 +64,7 @@ func (b *bench) startTusd(ctx context.Context) (*box, error) {
 // startPushBox runs the program with a data folder of its own; its one camera is as
 // good as none. extra is more configuration.
 func (b *bench) startPushBox(ctx context.Context, listen, extra string) (*box, error) {
-	dir := filepath.Join(b.tmp, "box")
+	dir := b.boxData()
 	if err := b.freshData(dir); err != nil {
 		return nil, err
 	}
@@ -79,6 +79,10 @@ func (b *bench) startPushBox(ctx context.Context, listen, extra string) (*box, e
 	cmd.Stderr = os.Stderr
 	return started(cmd)
 }
+
+// boxData is the data folder of this bench's box: what one bench leaves is no matter
+// of the next.
+func (b *bench) boxData() string { return filepath.Join(b.tmp, "box-"+b.name) }
 
 // freshData makes a data folder that knows what the checkout's knows of the machine.
 func (b *bench) freshData(dir string) error {
