@@ -204,8 +204,12 @@ type endOfJob struct {
 
 // tellResults tells a job's results, and its changes between them.
 func (t *routes) tellResults(ctx context.Context, w http.ResponseWriter, id string, r JobResults) {
-	news := newJobNews(id)
-	stop := t.d.Jobs.Watch(news.put)
+	news := newNews[JobEvent]()
+	stop := t.d.Jobs.Watch(func(e JobEvent) {
+		if e.id() == id {
+			news.put(e)
+		}
+	})
 	defer stop()
 	select {
 	case news.wake <- struct{}{}: // there may be lines already
@@ -219,7 +223,8 @@ func (t *routes) tellResults(ctx context.Context, w http.ResponseWriter, id stri
 			}
 		},
 		more: func(s *stream) bool {
-			for _, e := range news.take() {
+			events, _ := news.take() // of one job none is lost
+			for _, e := range events {
 				if s.jobEvent(e, Job.whole); e.Job == nil {
 					return false
 				}

@@ -6,8 +6,6 @@ import (
 	"io"
 	"net/http"
 	"reflect"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -270,7 +268,7 @@ func (t *routes) jobsEvents(context.Context, *struct{}) (*huma.StreamResponse, e
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		defer release()
 		_, w := humago.Unwrap(ctx)
-		news := newJobNews("")
+		news := newNews[JobEvent]()
 		stop := t.d.Jobs.Watch(news.put)
 		defer stop()
 		t.feed.run(ctx.Context(), w, tale{
@@ -282,10 +280,11 @@ func (t *routes) jobsEvents(context.Context, *struct{}) (*huma.StreamResponse, e
 				}
 			},
 			more: func(s *stream) bool {
-				for _, e := range news.take() {
+				events, lost := news.take()
+				for _, e := range events {
 					s.jobEvent(e, Job.brief)
 				}
-				return true
+				return !lost
 			},
 		})
 	}}, nil
@@ -297,55 +296,4 @@ func (s *stream) jobEvent(e JobEvent, view func(Job) Job) {
 	} else {
 		s.event("removed", removedJob{e.Removed})
 	}
-}
-
-// jobNews holds what one reader has not been told yet: of each job the newest
-// event only, so that it is bounded by the number of jobs. put never blocks.
-type jobNews struct {
-	wake chan struct{} // one token: there is something to take
-	only string        // job id, or "" for all
-
-	mu     sync.Mutex
-	events map[string]JobEvent
-}
-
-func newJobNews(only string) *jobNews {
-	return &jobNews{wake: make(chan struct{}, 1), only: only, events: map[string]JobEvent{}}
-}
-
-// put keeps e for the reader. Anybody may call it, at any time.
-func (n *jobNews) put(e JobEvent) {
-	if n.only != "" && n.only != e.id() {
-		return
-	}
-	n.mu.Lock()
-	n.events[e.id()] = e
-	n.mu.Unlock()
-	select {
-	case n.wake <- struct{}{}:
-	default:
-	}
-}
-
-// take returns what is new, in the order of the jobs' ids, which is that of
-// their age.
-func (n *jobNews) take() []JobEvent {
-	n.mu.Lock()
-	got := n.events
-	n.events = map[string]JobEvent{}
-	n.mu.Unlock()
-	all := make([]JobEvent, 0, len(got))
-	for _, e := range got {
-		all = append(all, e)
-	}
-	slices.SortFunc(all, func(a, b JobEvent) int {
-		switch {
-		case a.id() < b.id():
-			return -1
-		case a.id() > b.id():
-			return 1
-		}
-		return 0
-	})
-	return all
 }

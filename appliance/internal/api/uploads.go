@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/http"
 	"reflect"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -140,7 +138,7 @@ func (t *routes) uploadEvents(context.Context, *struct{}) (*huma.StreamResponse,
 }
 
 func (t *routes) tellUploads(ctx context.Context, w http.ResponseWriter) {
-	news := newUploadNews()
+	news := newNews[UploadEvent]()
 	stop := t.d.Uploads.Watch(news.put)
 	defer stop()
 	t.feed.run(ctx, w, tale{
@@ -163,53 +161,4 @@ func (t *routes) tellUploads(ctx context.Context, w http.ResponseWriter) {
 			return !lost
 		},
 	})
-}
-
-// newsSize is of how many uploads the news waits for a slow reader.
-const newsSize = 4096
-
-// uploadNews holds what one reader has not been told yet: of each upload the
-// newest event only. put never blocks. Where more uploads than newsSize have
-// news, some is lost, and the stream must end: the reader comes back and is told
-// the present state.
-type uploadNews struct {
-	wake chan struct{} // one token: there is something to take
-
-	mu     sync.Mutex
-	events []UploadEvent
-	lost   bool
-}
-
-func newUploadNews() *uploadNews { return &uploadNews{wake: make(chan struct{}, 1)} }
-
-// put keeps e for the reader. Anybody may call it, at any time.
-func (n *uploadNews) put(e UploadEvent) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	// From the end: the upload that has just moved moves again.
-	i := len(n.events) - 1
-	for ; i >= 0 && n.events[i].id() != e.id(); i-- {
-	}
-	switch {
-	case i >= 0:
-		n.events[i] = e
-	case len(n.events) >= newsSize:
-		n.lost = true
-	default:
-		n.events = append(n.events, e)
-	}
-	select {
-	case n.wake <- struct{}{}:
-	default:
-	}
-}
-
-// take returns what is new, in the order in which the uploads first moved; lost
-// tells that it is not all.
-func (n *uploadNews) take() (events []UploadEvent, lost bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	events = slices.Clip(n.events)
-	n.events = nil
-	return events, n.lost
 }
