@@ -9,9 +9,13 @@ import (
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 )
 
+// mediaQueue is how many pictures of a peer's track may wait for the worker to
+// read them: some seconds, in which it comes up.
+const mediaQueue = 128
+
 // outbox holds what a worker is still to be told. It is bounded by its shape:
 // of each command only the latest matters, so a slot for each is enough, and
-// whoever gives a command never waits.
+// whoever gives a command never waits. Of a peer's pictures a bounded number waits.
 type outbox struct {
 	mu       sync.Mutex
 	start    *link.Start
@@ -19,6 +23,10 @@ type outbox struct {
 	throttle *link.Throttle
 	grow     *link.Grow
 	pause    *link.Pause
+	selected *link.Select
+	credit   *link.Credit
+	media    []link.AccessUnit // in order, at most mediaQueue
+	end      bool
 	keyframe [2]bool // by codec: H264, VP8
 	stop     bool
 	wake     chan struct{} // capacity 1
@@ -55,6 +63,18 @@ func (o *outbox) take() []link.Message {
 	if o.pause != nil {
 		out = append(out, link.Message{Kind: link.KindPause, Value: *o.pause})
 	}
+	if o.selected != nil {
+		out = append(out, link.Message{Kind: link.KindSelect, Value: *o.selected})
+	}
+	if o.credit != nil {
+		out = append(out, link.Message{Kind: link.KindCredit, Value: *o.credit})
+	}
+	for _, u := range o.media {
+		out = append(out, link.Message{Kind: link.KindMedia, Value: u})
+	}
+	if o.end {
+		out = append(out, link.Message{Kind: link.KindEnd})
+	}
 	for i, codec := range [...]link.Codec{link.H264, link.VP8} {
 		if o.keyframe[i] {
 			out = append(out, link.Message{Kind: link.KindKeyframe, Value: link.Keyframe{Codec: codec}})
@@ -63,7 +83,7 @@ func (o *outbox) take() []link.Message {
 	if o.stop {
 		out = append(out, link.Message{Kind: link.KindStop})
 	}
-	o.grow, o.pause = nil, nil
+	o.grow, o.pause, o.selected, o.credit, o.media, o.end = nil, nil, nil, nil, nil, false
 	o.start, o.want, o.throttle, o.keyframe, o.stop = nil, nil, nil, [2]bool{}, false
 	return out
 }
@@ -79,6 +99,27 @@ func (w *Worker) Grow(v link.Grow) { w.out.put(func(o *outbox) { o.grow = &v }) 
 
 // Pause has the worker's analysis of a file rest, or go on.
 func (w *Worker) Pause(v link.Pause) { w.out.put(func(o *outbox) { o.pause = &v }) }
+
+// Select tells a session's worker which outputs to send from now on.
+func (w *Worker) Select(v link.Select) { w.out.put(func(o *outbox) { o.selected = &v }) }
+
+// Credit tells a session's worker how far results may run ahead.
+func (w *Worker) Credit(v link.Credit) { w.out.put(func(o *outbox) { o.credit = &v }) }
+
+// Media gives the worker the next picture of the peer's track, and tells whether
+// there was room for it. Where there was not, pictures up to the next keyframe are
+// of no use: the peer should be asked for one.
+func (w *Worker) Media(u link.AccessUnit) (ok bool) {
+	w.out.put(func(o *outbox) {
+		if ok = len(o.media) < mediaQueue; ok {
+			o.media = append(o.media, u)
+		}
+	})
+	return ok
+}
+
+// End tells the worker that the peer's track is over.
+func (w *Worker) End() { w.out.put(func(o *outbox) { o.end = true }) }
 
 // Keyframe asks for a keyframe of one rendition; requests that the worker has
 // not read yet are one.

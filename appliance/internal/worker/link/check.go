@@ -35,8 +35,15 @@ func checkValue(kind Kind, v any) error {
 		if m, ok = v.(Throttle); ok && m.MaxFPS < 0 {
 			err = fmt.Errorf("negative rate %v", m.MaxFPS)
 		}
-	case KindStop:
+	case KindStop, KindEnd, KindRefresh:
 		ok = v == nil
+	case KindSelect:
+		var m Select
+		if m, ok = v.(Select); ok {
+			err = m.check()
+		}
+	case KindCredit:
+		_, ok = v.(Credit)
 	case KindGrow:
 		var m Grow
 		if m, ok = v.(Grow); ok {
@@ -91,7 +98,7 @@ func checkValue(kind Kind, v any) error {
 	return nil
 }
 
-// decodeValue reads the JSON of a kind other than AccessUnit. Unknown keys pass:
+// decodeValue reads the JSON of a kind that is not binary. Unknown keys pass:
 // a field that the next version adds does not end the link.
 func decodeValue(kind Kind, b []byte) (any, error) {
 	switch kind {
@@ -103,11 +110,15 @@ func decodeValue(kind Kind, b []byte) (any, error) {
 		return decode[Keyframe](kind, b)
 	case KindThrottle:
 		return decode[Throttle](kind, b)
-	case KindStop:
+	case KindStop, KindEnd, KindRefresh:
 		if len(b) != 0 {
-			return nil, fmt.Errorf("%w: a stop carries nothing", ErrProtocol)
+			return nil, fmt.Errorf("%w: a %s carries nothing", ErrProtocol, kind)
 		}
 		return nil, nil
+	case KindSelect:
+		return decode[Select](kind, b)
+	case KindCredit:
+		return decode[Credit](kind, b)
 	case KindGrow:
 		return decode[Grow](kind, b)
 	case KindPause:
@@ -143,8 +154,17 @@ func decode[T any](kind Kind, b []byte) (any, error) {
 func (s Start) check() error {
 	switch s.Mode {
 	case "live", "file", "slate":
+	case "session":
+		if s.Session == nil {
+			return fmt.Errorf("a session of nothing")
+		}
 	default:
-		return fmt.Errorf("mode %q is not live, file or slate", s.Mode)
+		return fmt.Errorf("mode %q is not live, file, slate or session", s.Mode)
+	}
+	if s.Session != nil {
+		if err := s.Session.check(); err != nil {
+			return err
+		}
 	}
 	if s.MaxFPS < 0 || s.Source.FPS < 0 || s.Threads < 0 {
 		return fmt.Errorf("negative rate or thread count")

@@ -17,7 +17,7 @@ const (
 	// MaxFrame is the most bytes of one frame: kind and payload, without the
 	// length in front. It is far above any encoded picture.
 	MaxFrame = 16 << 20
-	// MaxJSON is the most bytes of a frame that is not an access unit. It is
+	// MaxJSON is the most bytes of a frame that is not binary. It is
 	// small because JSON unfolds: "{}," is three bytes here and a whole Object
 	// in memory.
 	MaxJSON = 256 << 10
@@ -34,7 +34,7 @@ const (
 var ErrProtocol = errors.New("worker link protocol broken")
 
 // Message is one frame as received. Value is the struct that belongs to Kind
-// (Start for KindStart, …, not a pointer), validated; nil for KindStop.
+// (Start for KindStart, …, not a pointer), validated; nil for KindStop, KindEnd and KindRefresh.
 type Message struct {
 	Kind  Kind
 	Value any
@@ -73,11 +73,18 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 }
 
 // Send writes one message in one write. v is the struct that belongs to kind,
-// by value (nil for KindStop); access units go through SendUnit. A value that
+// by value (nil for KindStop, KindEnd and KindRefresh). A value that
 // the other side would refuse is refused here, and the link stays usable.
 func (c *Conn) Send(kind Kind, v any) error {
-	if u, ok := v.(AccessUnit); ok && kind == KindAccessUnit {
-		return c.SendUnit(u)
+	switch v := v.(type) {
+	case AccessUnit:
+		if kind == KindAccessUnit || kind == KindMedia {
+			return c.sendUnit(kind, v)
+		}
+	case Result:
+		if kind == KindResult {
+			return c.SendResult(v)
+		}
 	}
 	if err := checkValue(kind, v); err != nil {
 		return fmt.Errorf("send %s: %w", kind, err)
@@ -108,23 +115,38 @@ func (c *Conn) Send(kind Kind, v any) error {
 
 // SendUnit writes one access unit without copying its data: a vectored write
 // where the stream knows it (sockets do). u.Data may be reused on return.
-func (c *Conn) SendUnit(u AccessUnit) error {
+func (c *Conn) SendUnit(u AccessUnit) error { return c.sendUnit(KindAccessUnit, u) }
+
+// sendUnit is SendUnit in either direction.
+func (c *Conn) sendUnit(kind Kind, u AccessUnit) error {
 	if err := u.check(); err != nil {
-		return fmt.Errorf("send access unit: %w", err)
+		return fmt.Errorf("send %s: %w", kind, err)
 	}
+	return c.sendBinary(kind, unitHead+len(u.Data), u.appendHead, u.Data)
+}
+
+// SendResult writes one frame's document as SendUnit does an access unit.
+func (c *Conn) SendResult(r Result) error {
+	if err := r.check(); err != nil {
+		return fmt.Errorf("send result: %w", err)
+	}
+	return c.sendBinary(KindResult, resultHead+len(r.Data), r.appendHead, r.Data)
+}
+
+// sendBinary writes a frame with a payload of n bytes: what head appends, and data.
+func (c *Conn) sendBinary(kind Kind, n int, head func([]byte) []byte, data []byte) error {
 	c.write.Lock()
 	defer c.write.Unlock()
 	if c.wErr != nil {
 		return c.wErr
 	}
-	c.out = appendHead(c.out[:0], KindAccessUnit, unitHead+len(u.Data))
-	c.out = u.appendHead(c.out)
-	c.vec = [2][]byte{c.out, u.Data}
+	c.out = head(appendHead(c.out[:0], kind, n))
+	c.vec = [2][]byte{c.out, data}
 	bufs := net.Buffers(c.vec[:])
 	_, err := bufs.WriteTo(c.rw)
 	c.vec = [2][]byte{} // the data is the caller's again
 	if err != nil {
-		c.wErr = fmt.Errorf("send access unit: %w", err)
+		c.wErr = fmt.Errorf("send %s: %w", kind, err)
 		return c.wErr
 	}
 	return nil
@@ -144,12 +166,19 @@ func (c *Conn) Receive() (Message, error) {
 		return Message{}, fmt.Errorf("%w: a frame of %d bytes, 1 to %d are allowed", ErrProtocol, n, MaxFrame)
 	}
 	size := int(n) - 1
-	if kind == KindAccessUnit {
-		u, err := c.receiveUnit(size)
-		if err != nil {
-			return Message{}, fmt.Errorf("receive access unit: %w", err)
-		}
-		return Message{Kind: kind, Value: u}, nil
+	var whole any // of a binary kind
+	var err error
+	switch kind {
+	case KindAccessUnit, KindMedia:
+		whole, err = c.receiveUnit(size)
+	case KindResult:
+		whole, err = c.receiveResult(size)
+	}
+	if err != nil {
+		return Message{}, fmt.Errorf("receive %s: %w", kind, err)
+	}
+	if whole != nil {
+		return Message{Kind: kind, Value: whole}, nil
 	}
 	if !kind.Command() && !kind.Report() {
 		return Message{}, fmt.Errorf("%w: unknown %s", ErrProtocol, kind)
@@ -184,18 +213,41 @@ func (c *Conn) receiveUnit(size int) (AccessUnit, error) {
 	if err != nil {
 		return AccessUnit{}, err
 	}
-	size -= unitHead
-	u.Data = make([]byte, min(size, firstRead))
+	u.Data, err = c.receiveData(size - unitHead)
+	return u, err
+}
+
+// receiveResult reads the size bytes of a result's payload.
+func (c *Conn) receiveResult(size int) (Result, error) {
+	if size <= resultHead {
+		return Result{}, fmt.Errorf("%w: %d bytes are too few", ErrProtocol, size)
+	}
+	var head [resultHead]byte
+	if err := readFull(c.r, head[:]); err != nil {
+		return Result{}, err
+	}
+	r := Result{Frame: binary.LittleEndian.Uint64(head[:]), PTS: time.Duration(binary.LittleEndian.Uint64(head[8:]))}
+	if r.Frame == 0 || r.PTS < 0 || r.PTS > MaxPTS {
+		return Result{}, fmt.Errorf("%w: result of frame %d at %v", ErrProtocol, r.Frame, r.PTS)
+	}
+	var err error
+	r.Data, err = c.receiveData(size - resultHead)
+	return r, err
+}
+
+// receiveData reads size bytes into memory of their own.
+func (c *Conn) receiveData(size int) ([]byte, error) {
+	data := make([]byte, min(size, firstRead))
 	for got := 0; ; {
-		if err := readFull(c.r, u.Data[got:]); err != nil {
-			return AccessUnit{}, err
+		if err := readFull(c.r, data[got:]); err != nil {
+			return nil, err
 		}
-		if got = len(u.Data); got == size {
-			return u, nil
+		if got = len(data); got == size {
+			return data, nil
 		}
 		grown := make([]byte, min(size, 2*got))
-		copy(grown, u.Data)
-		u.Data = grown
+		copy(grown, data)
+		data = grown
 	}
 }
 

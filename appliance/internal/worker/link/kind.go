@@ -18,6 +18,14 @@ func (k Kind) String() string {
 		return "grow"
 	case KindPause:
 		return "pause"
+	case KindMedia:
+		return "media"
+	case KindSelect:
+		return "select"
+	case KindCredit:
+		return "credit"
+	case KindEnd:
+		return "end"
 	case KindHello:
 		return "hello"
 	case KindAccessUnit:
@@ -36,15 +44,19 @@ func (k Kind) String() string {
 		return "committed"
 	case KindConfined:
 		return "confined"
+	case KindResult:
+		return "result"
+	case KindRefresh:
+		return "refresh"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
 // Command tells whether k goes from the control process to the worker.
-func (k Kind) Command() bool { return k >= KindStart && k <= KindPause }
+func (k Kind) Command() bool { return k >= KindStart && k <= KindEnd }
 
 // Report tells whether k goes from the worker to the control process.
-func (k Kind) Report() bool { return k >= KindHello && k <= KindConfined }
+func (k Kind) Report() bool { return k >= KindHello && k <= KindRefresh }
 
 func (c Codec) String() string {
 	switch c {

@@ -7,13 +7,17 @@ type Kind uint8
 
 // Commands, from the control process to the worker.
 const (
-	KindStart    Kind = 1 // Start, once, first
-	KindWant     Kind = 2 // Want: which renditions somebody watches
-	KindKeyframe Kind = 3 // Keyframe: the next picture of a rendition shall be one
-	KindThrottle Kind = 4 // Throttle: analyse at most so many frames a second
-	KindStop     Kind = 5 // Stop: finish what is in hand, say Done (not of half a file), exit
-	KindGrow     Kind = 6 // Grow: a file that is still arriving has grown (mode "file")
-	KindPause    Kind = 7 // Pause: rest, or go on (mode "file")
+	KindStart    Kind = 1  // Start, once, first
+	KindWant     Kind = 2  // Want: which renditions somebody watches
+	KindKeyframe Kind = 3  // Keyframe: the next picture of a rendition shall be one
+	KindThrottle Kind = 4  // Throttle: analyse at most so many frames a second
+	KindStop     Kind = 5  // Stop: finish what is in hand, say Done (not of half a file), exit
+	KindGrow     Kind = 6  // Grow: a file that is still arriving has grown (mode "file")
+	KindPause    Kind = 7  // Pause: rest, or go on (mode "file")
+	KindMedia    Kind = 8  // AccessUnit of the peer's own track (Source.URL "peer:…")
+	KindSelect   Kind = 9  // Select: other outputs from now on (mode "session")
+	KindCredit   Kind = 10 // Credit: how far results may run ahead (mode "session")
+	KindEnd      Kind = 11 // the peer's track is over: finish what came (Source.URL "peer:…")
 )
 
 // Reports, from the worker to the control process.
@@ -27,6 +31,8 @@ const (
 	KindDone       Kind = 70 // Done: a file's analysis is complete
 	KindCommitted  Kind = 71 // Committed: results that will stand whatever happens (mode "file")
 	KindConfined   Kind = 72 // Confined: the sandbox stands
+	KindResult     Kind = 73 // Result: the document of one frame (mode "session")
+	KindRefresh    Kind = 74 // the decoder needs a keyframe of the peer's track
 )
 
 // Codec of an encoded rendition.
@@ -45,8 +51,9 @@ type Start struct {
 	// Name is what people call the camera; it is on the slate.
 	Name string `json:"name,omitempty"`
 	// Mode is "live" (drop what is late, reconnect is the supervisor's work),
-	// "file" (every frame, as fast as it goes, results into OutDir) or
-	// "slate" (no source: show Slate until stopped).
+	// "file" (every frame, as fast as it goes, results into OutDir),
+	// "slate" (no source: show Slate until stopped) or "session" (what Session
+	// says: results to one peer).
 	Mode   string `json:"mode"`
 	Source Source `json:"source"`
 	// Model is the folder or file of the model; empty: the motion analyser.
@@ -65,6 +72,8 @@ type Start struct {
 	// the wall-clock time from which there was none.
 	Slate string    `json:"slate,omitempty"`
 	Since time.Time `json:"since,omitzero"`
+	// Session is what a peer asked for (mode "session").
+	Session *Session `json:"session,omitempty"`
 	// OutDir is where a file's results go (mode "file").
 	OutDir string `json:"out_dir,omitempty"`
 	// NoVideo leaves annotated.mp4 out (mode "file").
@@ -92,7 +101,8 @@ type Start struct {
 
 // Source names where frames come from.
 type Source struct {
-	// URL is a file path, rtsp://…, /dev/videoN, test:PATTERN or demo:.
+	// URL is a file path, rtsp://…, http(s)://… (MJPEG), /dev/videoN, test:PATTERN,
+	// demo:, or peer:h264 or peer:vp8: access units that come as KindMedia.
 	// It may hold credentials: log plan.Redact of it, never itself.
 	URL string `json:"url"`
 	// Transport of RTSP: "tcp", "udp" or "" (TCP first).
