@@ -21,16 +21,17 @@ import (
 
 // Config is the whole file. The zero value is not usable: start from Default.
 type Config struct {
-	Listen  string   `yaml:"listen" doc:"Address of the web page and the API, HOST:PORT. On a loopback address no sign-in is asked."`
-	DataDir string   `yaml:"data_dir" need:"yes" doc:"Folder for models, caches, traces and the generated password. Relative to the folder of this file."`
-	Log     Log      `yaml:"log" doc:"What is logged, to standard error."`
-	Auth    Auth     `yaml:"auth,omitempty" doc:"Sign-in, asked on every address that is not loopback."`
-	WebRTC  WebRTC   `yaml:"webrtc" doc:"How viewers get their pictures."`
-	Models  Models   `yaml:"models" doc:"Where models lie and which one is used."`
-	Cameras []Camera `yaml:"cameras,omitempty" doc:"The cameras of this box. None: the first V4L2 camera, or else a demo scene."`
-	Uploads Uploads  `yaml:"uploads" doc:"What files people may push to the box, and how long they are kept."`
-	Jobs    Jobs     `yaml:"jobs" doc:"The analysis of pushed files."`
-	Health  Health   `yaml:"health" doc:"When a control loop counts as stalled."`
+	Listen   string   `yaml:"listen" doc:"Address of the web page and the API, HOST:PORT. On a loopback address no sign-in is asked."`
+	DataDir  string   `yaml:"data_dir" need:"yes" doc:"Folder for models, caches, traces and the generated password. Relative to the folder of this file."`
+	Log      Log      `yaml:"log" doc:"What is logged, to standard error."`
+	Auth     Auth     `yaml:"auth,omitempty" doc:"Sign-in, asked on every address that is not loopback."`
+	WebRTC   WebRTC   `yaml:"webrtc" doc:"How viewers get their pictures."`
+	Models   Models   `yaml:"models" doc:"Where models lie and which one is used."`
+	Cameras  []Camera `yaml:"cameras,omitempty" doc:"The cameras of this box. None: the first V4L2 camera, or else a demo scene."`
+	Uploads  Uploads  `yaml:"uploads" doc:"What files people may push to the box, and how long they are kept."`
+	Jobs     Jobs     `yaml:"jobs" doc:"The analysis of pushed files."`
+	Sessions Sessions `yaml:"sessions" doc:"WebRTC worker sessions: analyses that one client asks for and takes away at once."`
+	Health   Health   `yaml:"health" doc:"When a control loop counts as stalled."`
 }
 
 // Log says what is logged and how.
@@ -49,6 +50,7 @@ type WebRTC struct {
 	Listen          string      `yaml:"listen,omitempty" doc:"HOST:PORT of the one UDP and the one TCP port that carry all media. Default: the host of listen, port 8555."`
 	PublicAddresses []string    `yaml:"public_addresses,omitempty" doc:"IP addresses or host names to offer to viewers beside the box's own, when it stands behind a port forwarding."`
 	ICEServers      []ICEServer `yaml:"ice_servers,omitempty" doc:"STUN and TURN servers. None is needed inside one network."`
+	Offline         bool        `yaml:"offline,omitempty" doc:"Contact no STUN or TURN server, not even one that a client of a session names. For boxes without a way out."`
 	MaxViewers      int         `yaml:"max_viewers" min:"1" max:"10000" doc:"How many viewers are served at once, all cameras together."`
 }
 
@@ -116,6 +118,16 @@ type Jobs struct {
 	MaxResults   Size          `yaml:"max_results" min:"16MiB" max:"16TiB" doc:"Largest single results file that one analysis may write."`
 }
 
+// Sessions bounds the WebRTC worker sessions.
+type Sessions struct {
+	Most        int           `yaml:"most" min:"0" max:"1000" doc:"How many sessions are served at once; each has a process of its own. 0: none."`
+	Memory      Size          `yaml:"memory" min:"256MiB" max:"1TiB" doc:"Most private memory of a session's process. One that needs more ends, and nothing else does."`
+	Silence     time.Duration `yaml:"silence" min:"1s" max:"24h" doc:"A session ends when neither a frame nor a sign of its client came for so long."`
+	Window      int           `yaml:"window" min:"1" max:"1000" doc:"How many frames a session that is not realtime may be ahead of its client's acknowledgements."`
+	Gzip        bool          `yaml:"gzip,omitempty" doc:"Compress what is sent of each frame."`
+	JPEGQuality int           `yaml:"jpeg_quality" min:"1" max:"100" doc:"Quality of pictures that are sent as data."`
+}
+
 // Health is the sensitivity of the stall meter.
 type Health struct {
 	StallWarn  time.Duration `yaml:"stall_warn" min:"1ms" max:"1m" doc:"A control loop that is held up for longer is logged."`
@@ -137,14 +149,15 @@ const defaultMediaPort = "8555"
 // Default is the configuration of a box whose file says nothing.
 func Default() *Config {
 	return &Config{
-		Listen:  "127.0.0.1:8080",
-		DataDir: "data",
-		Log:     Log{Level: "info", Format: "text"},
-		WebRTC:  WebRTC{MaxViewers: 100},
-		Models:  Models{Default: "yolox-nano"},
-		Uploads: Uploads{MaxSize: 64 << 30, Reserve: 1 << 30, MaxOpen: 256, Expiry: 24 * time.Hour, Keep: 24 * time.Hour},
-		Jobs:    Jobs{Concurrency: 1, Retries: 3, PauseForLive: true, MaxResults: 64 << 30},
-		Health:  Health{StallWarn: 50 * time.Millisecond, StallTrace: 250 * time.Millisecond},
+		Listen:   "127.0.0.1:8080",
+		DataDir:  "data",
+		Log:      Log{Level: "info", Format: "text"},
+		WebRTC:   WebRTC{MaxViewers: 100},
+		Models:   Models{Default: "yolox-nano"},
+		Uploads:  Uploads{MaxSize: 64 << 30, Reserve: 1 << 30, MaxOpen: 256, Expiry: 24 * time.Hour, Keep: 24 * time.Hour},
+		Jobs:     Jobs{Concurrency: 1, Retries: 3, PauseForLive: true, MaxResults: 64 << 30},
+		Sessions: Sessions{Most: 8, Memory: 1 << 30, Silence: time.Minute, Window: 20, JPEGQuality: 85},
+		Health:   Health{StallWarn: 50 * time.Millisecond, StallTrace: 250 * time.Millisecond},
 	}
 }
 
