@@ -21,6 +21,7 @@ import (
 	"github.com/watchpost/watchpost/appliance/internal/config"
 	"github.com/watchpost/watchpost/appliance/internal/health"
 	"github.com/watchpost/watchpost/appliance/internal/live"
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 	"github.com/watchpost/watchpost/appliance/internal/web"
 	"github.com/watchpost/watchpost/appliance/internal/worker"
 	"github.com/watchpost/watchpost/gst/plan"
@@ -138,6 +139,7 @@ type box struct {
 	listener net.Listener
 	registry *prometheus.Registry
 	meter    *health.Meter
+	queues   *queue.Registry
 	ready    *health.Readiness
 	notifier *health.Notifier
 	spawner  *worker.Spawner
@@ -151,7 +153,7 @@ type box struct {
 // newBox opens the ports and builds everything, in the order in which it
 // depends on each other; nothing runs yet.
 func (p Program) newBox(cfg *config.Config) (*box, error) {
-	b := &box{p: p, cfg: cfg, began: time.Now(), registry: prometheus.NewRegistry()}
+	b := &box{p: p, cfg: cfg, began: time.Now(), registry: prometheus.NewRegistry(), queues: new(queue.Registry)}
 	if err := b.build(); err != nil {
 		b.abandon()
 		return nil, err
@@ -161,7 +163,7 @@ func (p Program) newBox(cfg *config.Config) (*box, error) {
 
 func (b *box) build() (err error) {
 	p, cfg := b.p, b.cfg
-	b.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	b.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), b.queues)
 	if b.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return fmt.Errorf("listen for browsers: %w (choose another address with --listen)", err)
 	}
