@@ -1,8 +1,6 @@
 package draw
 
 import (
-	"slices"
-	"strconv"
 	"unicode/utf8"
 
 	"golang.org/x/image/math/fixed"
@@ -16,7 +14,8 @@ type Artist struct {
 	text   []byte
 	plates []plate
 	order  []int
-	lines  [][2]int // slate: parts of a wrapped text
+	marks  []Mark   // of the tracks
+	lines  [][2]int // parts of a wrapped text
 	mask   []uint8
 }
 
@@ -126,35 +125,6 @@ func measure(p *vision.Picture) measures {
 	return m
 }
 
-// Tracks draws the outline of every track and its label, "person #12 87%".
-// Labels stay inside the picture and, where there is room, off each other.
-// Boxes that are not finite, or outside the picture, are left out.
-func (a *Artist) Tracks(p *vision.Picture, tracks []vision.Track) {
-	if !sound(p) || len(tracks) == 0 {
-		return
-	}
-	m := measure(p)
-	a.order = a.order[:0]
-	for i := range tracks {
-		r, ok := pixels(tracks[i].Box)
-		if ok && !r.clip(p.Width, p.Height).empty() {
-			a.order = append(a.order, i)
-		}
-	}
-	// Large boxes first: small ones in front of them stay whole.
-	slices.SortStableFunc(a.order, func(x, y int) int {
-		return int(clampArea(tracks[y].Area()) - clampArea(tracks[x].Area()))
-	})
-	dark := convert(halo, p.Height)
-	for _, i := range a.order {
-		r, _ := pixels(tracks[i].Box)
-		outline(p, r, m, dark, convert(ClassColour(tracks[i].Class, tracks[i].ID), p.Height))
-	}
-	a.label(p, tracks, m)
-}
-
-func clampArea(v float32) int64 { return int64(min(v, 1<<40)) }
-
 // outline draws a box: the coloured line within two dark ones.
 func outline(p *vision.Picture, r rect, m measures, dark, c yuv) {
 	line, edge := m.line, m.halo
@@ -167,24 +137,4 @@ func outline(p *vision.Picture, r rect, m measures, dark, c yuv) {
 	if in.x1-in.x0 > 2*edge && in.y1-in.y0 > 2*edge {
 		frame(p, in, edge, dark)
 	}
-}
-
-// describe appends a track's label to dst.
-func describe(dst []byte, t *vision.Track) []byte {
-	dst = append(dst, t.Label...)
-	if t.ID > 0 {
-		if len(t.Label) > 0 {
-			dst = append(dst, ' ')
-		}
-		dst = append(dst, '#')
-		dst = strconv.AppendInt(dst, int64(t.ID), 10)
-	}
-	if t.Score > 0 { // false for NaN
-		if len(dst) > 0 {
-			dst = append(dst, ' ')
-		}
-		dst = strconv.AppendInt(dst, int64(min(t.Score, 1)*100+0.5), 10)
-		dst = append(dst, '%')
-	}
-	return dst
 }

@@ -236,7 +236,7 @@ func TestLabelText(t *testing.T) {
 		{track(3, 0, "", 7, 0, 0, 0, 0), "#3 100%"},
 		{track(3, 0, "motion", float32(math.NaN()), 0, 0, 0, 0), "motion #3"},
 	} {
-		if got := string(describe(nil, &c.in)); got != c.want {
+		if got := string(describe(nil, &Mark{Label: c.in.Label, Score: c.in.Score, Track: c.in.ID}, "")); got != c.want {
 			t.Errorf("%q, want %q", got, c.want)
 		}
 	}

@@ -1,6 +1,7 @@
 package draw
 
 import (
+	"cmp"
 	"slices"
 	"unicode/utf8"
 
@@ -15,24 +16,24 @@ const maxLookback = 256
 type plate struct {
 	rect
 	from, to int
-	track    int
+	mark     int
 }
 
-// label lays out the plates of the tracks in a.order and draws them. Tracks with
-// lower ids choose first, so that a label does not jump when another object
+// label lays out the plates of the marks in a.order and draws them. Marks of
+// older tracks choose first, so that a label does not jump when another object
 // comes in.
-func (a *Artist) label(p *vision.Picture, tracks []vision.Track, m measures) {
+func (a *Artist) label(p *vision.Picture, marks []Mark, m measures, s LabelStyle) {
 	at := a.face.at(m.size)
 	if at == nil {
 		return
 	}
-	slices.SortStableFunc(a.order, func(x, y int) int { return tracks[x].ID - tracks[y].ID })
+	slices.SortStableFunc(a.order, func(x, y int) int { return cmp.Compare(marks[x].Track, marks[y].Track) })
 	a.text, a.plates = a.text[:0], a.plates[:0]
 	room := p.Width - 2*m.padX
 	high := at.ascent + at.descent + 2*m.padY
 	for _, i := range a.order {
 		from := len(a.text)
-		a.text = describe(a.text, &tracks[i])
+		a.text = describe(a.text, &marks[i], s.Caption)
 		if len(a.text) == from {
 			continue
 		}
@@ -44,16 +45,25 @@ func (a *Artist) label(p *vision.Picture, tracks []vision.Track, m measures) {
 				continue
 			}
 		}
-		r, _ := pixels(tracks[i].Box)
-		a.plates = append(a.plates, plate{a.place(r, wide+2*m.padX, high, m), from, len(a.text), i})
+		r, _ := pixels(marks[i].Box)
+		var spot rect
+		if s.Position == "" {
+			spot = a.place(r, wide+2*m.padX, high, m)
+		} else {
+			spot = s.Position.of(r, wide+2*m.padX, high, m)
+		}
+		a.plates = append(a.plates, plate{spot, from, len(a.text), i})
 	}
 	dark := convert(halo, p.Height)
 	for _, l := range a.plates {
-		t := &tracks[l.track]
-		back := ClassColour(t.Class, t.ID)
+		back := s.colour(&marks[l.mark])
+		text := s.Text
+		if text.A == 0 {
+			text = back.onto()
+		}
 		frame(p, rect{l.x0 - m.halo, l.y0 - m.halo, l.x1 + m.halo, l.y1 + m.halo}, m.halo, dark)
 		fill(p, l.rect, convert(back, p.Height))
-		a.write(p, l.x0+m.padX, l.y0+m.padY, m.size, a.text[l.from:l.to], convert(back.onto(), p.Height))
+		a.write(p, l.x0+m.padX, l.y0+m.padY, m.size, a.text[l.from:l.to], convert(text, p.Height))
 	}
 }
 
@@ -93,6 +103,30 @@ func (a *Artist) place(r rect, w, h int, m measures) rect {
 		}
 	}
 	return best
+}
+
+// of is where a plate lies that has to be at a position of box r, moved into the
+// picture as far as needed.
+func (at Position) of(r rect, w, h int, m measures) rect {
+	x, y := r.x0-m.halo, r.y0-m.halo-h
+	switch at {
+	case TopCentre, Centre, BottomCentre:
+		x = (r.x0 + r.x1 - w) / 2
+	case TopRight, BottomRight:
+		x = r.x1 + m.halo - w
+	case CentreLeft:
+		x = r.x0 - m.halo - w
+	case CentreRight:
+		x = r.x1 + m.halo
+	}
+	switch at {
+	case CentreLeft, Centre, CentreRight:
+		y = (r.y0 + r.y1 - h) / 2
+	case BottomLeft, BottomCentre, BottomRight:
+		y = r.y1 + m.halo
+	}
+	x, y = min(max(x, 0), m.frame.x1-w), min(max(y, 0), max(m.frame.y1-h, 0))
+	return rect{x, y, x + w, y + h}
 }
 
 // cut is how many bytes of s fit into a width, whole characters.

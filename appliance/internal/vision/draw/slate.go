@@ -41,7 +41,7 @@ func (a *Artist) Slate(p *vision.Picture, title, reason string, since, now time.
 	radius := max(float64(u)/15, 3)
 
 	a.text = append(a.text[:0], reason...)
-	lines := a.wrap(small, room)
+	lines := a.wrap(small, room, maxReasonLines)
 	rowBig, rowMid, rowSmall := a.row(big), a.row(mid), a.row(small)
 	gap := rowMid / 2
 	height := int(2*radius) + gap + rowBig + rowMid + gap + lines*rowSmall
@@ -58,17 +58,12 @@ func (a *Artist) Slate(p *vision.Picture, title, reason string, since, now time.
 	y += rowMid + gap
 
 	a.text = append(a.text[:0], reason...)
-	a.wrap(small, room)
+	a.wrap(small, room, maxReasonLines)
 	for i, l := range a.lines {
 		if y+rowSmall > p.Height {
 			break
 		}
-		end := l[1]
-		if i == maxReasonLines-1 && end < len(a.text) {
-			a.text = append(a.text[:end], " …"...)
-			end = l[0] + len(a.ellipsis(a.text[l[0]:], small, p.Width))
-		}
-		a.centred(p, y, small, a.text[l[0]:end], silver)
+		a.centred(p, y, small, a.line(i, small, p.Width, l), silver)
 		y += rowSmall
 	}
 	if foot := p.Height - rowSmall*3/2; foot >= y {
@@ -103,16 +98,27 @@ func (a *Artist) ellipsis(s []byte, size, room int) []byte {
 	return append(s[:n], "…"...)
 }
 
-// wrap breaks a.text into a.lines that fit into room, at spaces where there are
-// any, and returns how many there are.
-func (a *Artist) wrap(size, room int) int {
+// line is the wrapped text's line l, number i; the last one tells by an ellipsis
+// that the text goes on.
+func (a *Artist) line(i, size, room int, l [2]int) []byte {
+	end := l[1]
+	if i == len(a.lines)-1 && end < len(a.text) {
+		a.text = append(a.text[:end], " …"...)
+		return a.ellipsis(a.text[l[0]:], size, room)
+	}
+	return a.text[l[0]:end]
+}
+
+// wrap breaks a.text into at most that many a.lines that fit into room, at spaces
+// where there are any, and returns how many there are.
+func (a *Artist) wrap(size, room, most int) int {
 	a.lines = a.lines[:0]
 	at := a.face.at(size)
 	if at == nil {
 		return 0
 	}
 	s := a.text
-	for from := 0; from < len(s) && len(a.lines) < maxReasonLines; {
+	for from := 0; from < len(s) && len(a.lines) < most; {
 		if s[from] == ' ' || s[from] == '\n' {
 			from++
 			continue
