@@ -26,9 +26,11 @@ func (t *Tracker) associate(pts time.Duration) {
 	recent := func(o *object) bool { return o.id != 0 && pts-o.seen <= t.hold() }
 	any := func(*object) bool { return true }
 
-	t.match(pts, confirmed, high, all, strictOverlap, 0)
+	strict := float64(t.cfg.Overlap)
+	t.match(pts, confirmed, high, all, strict, 0)
 	t.match(pts, recent, t.cfg.Low, high, weakOverlap, 0)
-	t.match(pts, any, high, all, wideOverlap, 1)
+	// Who asks for more overlap shall not get tracks by widening.
+	t.match(pts, any, high, all, wideOverlap*max(1, strict/strictOverlap), 1)
 }
 
 // match assigns unmatched objects that pass and untaken detections with a score
@@ -111,7 +113,7 @@ func (t *Tracker) support(o *object, d *vision.Detection, pts time.Duration) {
 		trust = weakTrust
 	}
 	o.body = o.prior.seen(d.Box, trust)
-	o.matched, o.seen = true, pts
+	o.matched, o.seen, o.found = true, pts, *d
 	if d.Score >= t.cfg.High {
 		o.score, o.strong = d.Score, pts
 	}

@@ -27,6 +27,9 @@ type Config struct {
 	// stretched to two update intervals where detections come more rarely, so
 	// that boxes do not blink. Default 400 ms; never more than Lost.
 	Hold time.Duration
+	// Overlap is the least likeness, IoU weighed with the score, of a good
+	// detection to the place where its track is expected. Default 0.2.
+	Overlap float32
 	// MaxObjects bounds detections per frame and tracks in memory; the best
 	// scores stay. Default 512.
 	MaxObjects int
@@ -51,6 +54,9 @@ func (c Config) withDefaults() Config {
 	if c.Hold == 0 {
 		c.Hold = 400 * time.Millisecond
 	}
+	if c.Overlap == 0 {
+		c.Overlap = strictOverlap
+	}
 	if c.MaxObjects == 0 {
 		c.MaxObjects = 512
 	}
@@ -70,6 +76,8 @@ func (c Config) check() error {
 		return fmt.Errorf("%w: confirmation after %d frames", ErrConfig, c.Confirm)
 	case c.Lost < 0 || c.Hold < 0:
 		return fmt.Errorf("%w: a negative time", ErrConfig)
+	case !(c.Overlap > 0 && c.Overlap <= 1):
+		return fmt.Errorf("%w: least overlap %v is not in (0,1]", ErrConfig, c.Overlap)
 	case c.MaxObjects < 1 || c.MaxObjects > 4096:
 		return fmt.Errorf("%w: at most %d objects: must be 1 to 4096", ErrConfig, c.MaxObjects)
 	case c.Width < 0 || c.Height < 0:

@@ -26,6 +26,7 @@ type object struct {
 	seen    time.Duration
 	strong  time.Duration // the last detection of High or more; score is its
 	support int           // frames that supported it
+	found   vision.Detection
 	matched bool
 }
 
@@ -92,6 +93,30 @@ func (t *Tracker) SetFrame(width, height int) {
 func (t *Tracker) Update(pts time.Duration, dets []vision.Detection) []vision.Track {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.supported(t.update(pts, dets), nil)
+}
+
+// Match is a track and the detection that supports it, as it was handed in.
+type Match struct {
+	vision.Track
+	Found vision.Detection
+}
+
+// Follow is Update for who wants to know which detection is of which track.
+func (t *Tracker) Follow(pts time.Duration, dets []vision.Detection) []Match {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []Match
+	t.supported(t.update(pts, dets), func(tr vision.Track, found vision.Detection) {
+		out = append(out, Match{tr, found})
+	})
+	slices.SortFunc(out, func(a, b Match) int { return a.ID - b.ID })
+	return out
+}
+
+// update associates a frame's detections and returns the time that goes for it.
+// The caller holds mu.
+func (t *Tracker) update(pts time.Duration, dets []vision.Detection) time.Duration {
 	pts = t.advance(pts)
 	t.admit(dets)
 	for i := range t.objects {
@@ -103,7 +128,7 @@ func (t *Tracker) Update(pts time.Duration, dets []vision.Detection) []vision.Tr
 	t.enlist(pts)
 	t.fresh = false
 	t.publish()
-	return t.supported(pts)
+	return pts
 }
 
 // Keep tells that the frame at pts was not analysed because nothing moves in
@@ -203,7 +228,7 @@ func (t *Tracker) enlist(pts time.Duration) {
 		if t.taken[i] || d.Score < t.cfg.High || len(t.objects) >= t.cfg.MaxObjects || t.known(d, pts) {
 			continue
 		}
-		o := object{body: newBody(d.Box), score: d.Score, since: pts, seen: pts, strong: pts, support: 1}
+		o := object{body: newBody(d.Box), found: d, score: d.Score, since: pts, seen: pts, strong: pts, support: 1}
 		o.votes.cast(d)
 		t.confirm(&o)
 		t.objects = append(t.objects, o)
@@ -234,15 +259,21 @@ func (t *Tracker) confirm(o *object) {
 	}
 }
 
-// supported lists the confirmed tracks that the frame at pts supports.
-func (t *Tracker) supported(pts time.Duration) []vision.Track {
+// supported lists the confirmed tracks that the frame at pts supports, or gives them
+// to each, in no order.
+func (t *Tracker) supported(pts time.Duration, each func(vision.Track, vision.Detection)) []vision.Track {
 	var out []vision.Track
 	for i := range t.objects {
 		o := &t.objects[i]
 		if o.id == 0 || o.seen != pts {
 			continue
 		}
-		if tr, ok := t.view.frame(o.shown(), pts); ok {
+		tr, ok := t.view.frame(o.shown(), pts)
+		switch {
+		case !ok:
+		case each != nil:
+			each(tr, o.found)
+		default:
 			out = append(out, tr)
 		}
 	}
