@@ -1,6 +1,7 @@
 #include "shim.h"
 #include <string.h>
 
+GstCaps *wp_caps_new(const char *text) { return gst_caps_from_string(text); }
 char *wp_caps_string(GstCaps *caps) { return gst_caps_to_string(caps); }
 void wp_caps_unref(GstCaps *caps) { gst_caps_unref(caps); }
 

@@ -69,9 +69,12 @@ typedef struct {
 } wp_unit;
 // 1: a unit; 0: nothing in time; -1: end of stream.
 int wp_pull_unit(void *sink, guint64 timeout_ns, wp_unit *out);
+// Makes a unit of a copy of data. caps stay the caller's.
+void wp_unit_make(wp_unit *out, const void *data, gsize size, GstCaps *caps);
 void wp_unit_clear(wp_unit *u);
 void wp_sink_orientation(void *sink, char *out, gsize size);
 
+GstCaps *wp_caps_new(const char *text); // NULL: they are no caps
 char *wp_caps_string(GstCaps *caps);
 void wp_caps_unref(GstCaps *caps);
 void wp_caps_video(GstCaps *caps, int *w, int *h, int *fps_n, int *fps_d);

@@ -61,6 +61,15 @@ int wp_pull_unit(void *sink, guint64 timeout_ns, wp_unit *out) {
   return 1;
 }
 
+void wp_unit_make(wp_unit *out, const void *data, gsize size, GstCaps *caps) {
+  memset(out, 0, sizeof *out);
+  out->buf = gst_buffer_new_allocate(NULL, size, NULL);
+  gst_buffer_fill(out->buf, 0, data, size);
+  out->caps = gst_caps_ref(caps);
+  out->pts = out->dts = out->duration = WP_NONE;
+  out->size = size;
+}
+
 void wp_unit_clear(wp_unit *u) {
   if (u->buf) gst_buffer_unref(u->buf);
   if (u->caps) gst_caps_unref(u->caps);

@@ -50,6 +50,8 @@ const (
 	RTSP = "rtsp"
 	V4L2 = "v4l2"
 	Test = "test"
+	// Given: its pictures are handed over one by one; no URL names it.
+	Given = "given"
 )
 
 // Kind tells which kind of source a URL names; what is nothing else is a file.
