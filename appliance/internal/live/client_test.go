@@ -22,6 +22,8 @@ import (
 	"github.com/pion/logging"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/watchpost/watchpost/appliance/internal/live/packet"
 )
 
 // fakeEncoder stands for a worker: it records what it is asked for and, while
@@ -388,15 +390,15 @@ func appendH264(t *testing.T, unit, p []byte) []byte {
 	t.Helper()
 	start := []byte{0, 0, 0, 1}
 	switch p[0] & 0x1f {
-	case nalSTAPA:
+	case 24: // STAP-A
 		for rest := p[1:]; len(rest) > 2; {
 			n := int(binary.BigEndian.Uint16(rest))
 			unit = append(append(unit, start...), rest[2:2+n]...)
 			rest = rest[2+n:]
 		}
 		return unit
-	case nalFUA:
-		if p[1]&fuStart != 0 {
+	case 28: // FU-A
+		if p[1]&0x80 != 0 {
 			unit = append(append(unit, start...), p[0]&0xe0|p[1]&0x1f)
 		}
 		return append(unit, p[2:]...)
@@ -408,10 +410,10 @@ func appendH264(t *testing.T, unit, p []byte) []byte {
 // sameNALs compares Annex B units without regard to the length of start codes.
 func sameNALs(a, b []byte) bool {
 	var x, y [][]byte
-	for n := range nalUnits(a) {
+	for n := range packet.NALUnits(a) {
 		x = append(x, n)
 	}
-	for n := range nalUnits(b) {
+	for n := range packet.NALUnits(b) {
 		y = append(y, n)
 	}
 	if len(x) != len(y) {

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"encoding/hex"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -10,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/pion/sdp/v3"
+
+	"github.com/watchpost/watchpost/appliance/internal/live/packet"
 )
 
 const (
@@ -196,42 +197,12 @@ func (o *offer) chooseCodec(video *sdp.MediaDescription) *problem {
 }
 
 // rankFormat says how well a payload type can be served; 0: not at all.
-//
-// The stream is H.264 constrained baseline, which every profile's decoder plays.
-// A viewer that lists it gets it by its name; the others follow, nearest
-// first. The level is not looked at: decoders in browsers play what comes.
 func rankFormat(f format) (Codec, int) {
-	switch strings.ToUpper(f.name) {
-	case "VP8":
-		return VP8, 1
-	case "H264":
-	default:
-		return 0, 0
-	}
-	mode, profile := "0", "420010" // defaults of RFC 6184 section 8.1
-	for p := range strings.SplitSeq(f.fmtp, ";") {
-		k, v, _ := strings.Cut(strings.TrimSpace(p), "=")
-		switch strings.ToLower(k) {
-		case "packetization-mode":
-			mode = v
-		case "profile-level-id":
-			profile = v
-		}
-	}
-	id, err := hex.DecodeString(profile)
-	if mode != "1" || err != nil || len(id) != 3 {
-		return 0, 0
-	}
-	const constraintSet1 = 0x40
-	switch idc := id[0]; {
-	case idc == 0x42 && id[1]&constraintSet1 != 0: // constrained baseline
-		return H264, 6
-	case idc == 0x42: // baseline
-		return H264, 5
-	case idc == 0x4d: // main
-		return H264, 4
-	case idc == 0x64: // high
-		return H264, 3
+	switch codec, rank := packet.Rank(f.name, f.fmtp); codec {
+	case packet.CodecH264:
+		return H264, rank
+	case packet.CodecVP8:
+		return VP8, rank
 	}
 	return 0, 0
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/watchpost/watchpost/appliance/internal/live/packet"
 )
 
 const (
@@ -77,9 +79,9 @@ func (r *rendition) publish(u Unit, now time.Time) error {
 	var payloads [][]byte
 	var err error
 	if r.codec == H264 {
-		payloads, err = packetizeH264(u.Data)
+		payloads, err = packet.H264(u.Data)
 	} else {
-		payloads, err = packetizeVP8(u.Data)
+		payloads, err = packet.VP8(u.Data)
 	}
 	if err != nil {
 		r.counters.damaged.Add(1)

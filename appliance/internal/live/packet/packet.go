@@ -1,14 +1,14 @@
-package live
+package packet
 
 import (
 	"bytes"
 	"errors"
 )
 
-// maxPayload is the size of the largest RTP payload. With the RTP header (12),
+// MaxPayload is the size of the largest RTP payload. With the RTP header (12),
 // the SRTP tag (16 with AES-GCM), UDP (8) and IPv6 (40) a packet has 1264 bytes: it
 // fits the 1280 that every IPv6 link carries, and tunnels over Ethernet.
-const maxPayload = 1188
+const MaxPayload = 1188
 
 // H.264 NAL unit types, ITU-T H.264 table 7-1, and RFC 6184 section 5.2.
 const (
@@ -25,12 +25,12 @@ const (
 var errNoNAL = errors.New("no NAL unit in H.264 access unit")
 var errEmptyFrame = errors.New("empty VP8 frame")
 
-// packetizeH264 cuts an Annex B access unit into RTP payloads as in RFC 6184,
+// H264 cuts an Annex B access unit into RTP payloads as in RFC 6184,
 // packetization-mode 1: small NAL units together (STAP-A), large ones in
 // fragments (FU-A). The payloads share one new buffer.
-func packetizeH264(unit []byte) ([][]byte, error) {
+func H264(unit []byte) ([][]byte, error) {
 	p := payloads{buf: make([]byte, 0, len(unit)+len(unit)/512+64)}
-	p.list = make([][]byte, 0, len(unit)/maxPayload+3)
+	p.list = make([][]byte, 0, len(unit)/MaxPayload+3)
 	var small [16][]byte // NAL units that are held back to go together
 	held, size := 0, 1
 	release := func() {
@@ -43,15 +43,15 @@ func packetizeH264(unit []byte) ([][]byte, error) {
 		}
 		held, size = 0, 1
 	}
-	for nal := range nalUnits(unit) {
+	for nal := range NALUnits(unit) {
 		if !sendable(nal[0] & nalTypeMask) {
 			continue
 		}
-		if held == len(small) || size+2+len(nal) > maxPayload {
+		if held == len(small) || size+2+len(nal) > MaxPayload {
 			release()
 		}
 		switch {
-		case len(nal) > maxPayload:
+		case len(nal) > MaxPayload:
 			release()
 			p.fragment(nal)
 		default:
@@ -110,7 +110,7 @@ func (p *payloads) fragment(nal []byte) {
 	indicator := nal[0]&nalRefMask | nalFUA
 	header := nal[0]&nalTypeMask | fuStart
 	for rest := nal[1:]; len(rest) > 0; header &^= fuStart {
-		n := min(len(rest), maxPayload-2)
+		n := min(len(rest), MaxPayload-2)
 		if n == len(rest) {
 			header |= fuEnd
 		}
@@ -119,9 +119,9 @@ func (p *payloads) fragment(nal []byte) {
 	}
 }
 
-// nalUnits yields the NAL units of an Annex B stream, without their start
+// NALUnits yields the NAL units of an Annex B stream, without their start
 // codes and without trailing zeros.
-func nalUnits(b []byte) func(yield func([]byte) bool) {
+func NALUnits(b []byte) func(yield func([]byte) bool) {
 	startCode := []byte{0, 0, 1}
 	return func(yield func([]byte) bool) {
 		at := bytes.Index(b, startCode)
@@ -140,19 +140,19 @@ func nalUnits(b []byte) func(yield func([]byte) bool) {
 	}
 }
 
-// packetizeVP8 cuts a frame into RTP payloads with the one-byte descriptor of
+// VP8 cuts a frame into RTP payloads with the one-byte descriptor of
 // RFC 7741 section 4.2: S on the first, partition index 0. There is no picture
 // id: it would have to be rewritten for each viewer that skips, and sequence
 // numbers without gaps tell a receiver the same.
-func packetizeVP8(frame []byte) ([][]byte, error) {
+func VP8(frame []byte) ([][]byte, error) {
 	if len(frame) == 0 {
 		return nil, errEmptyFrame
 	}
-	n := len(frame)/(maxPayload-1) + 1
+	n := len(frame)/(MaxPayload-1) + 1
 	p := payloads{buf: make([]byte, 0, len(frame)+n), list: make([][]byte, 0, n)}
 	descriptor := byte(0x10)
 	for len(frame) > 0 {
-		n := min(len(frame), maxPayload-1)
+		n := min(len(frame), MaxPayload-1)
 		p.add([]byte{descriptor}, frame[:n])
 		frame, descriptor = frame[n:], 0
 	}
