@@ -23,9 +23,10 @@ type Config struct {
 	// Trace is the delay past which an execution trace is written; 0: the
 	// flight recorder stays off, and costs nothing.
 	Trace time.Duration
-	// TraceDir is the folder of the traces; it is made. Needed with Trace.
+	// TraceDir is the folder of the traces; it is made. Needed with Trace;
+	// without it there are none by hand either.
 	TraceDir string
-	// Keep is how many traces are kept, the newest: 5.
+	// Keep is how many traces are kept of each sort, of stalls and by hand, the newest: 5.
 	Keep int
 	// TraceEvery is the least time between two traces: 30 s.
 	TraceEvery time.Duration
@@ -75,10 +76,10 @@ func NewMeter(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Meter, 
 	orDefault(&cfg.Tick, 20*time.Millisecond)
 	orDefault(&cfg.Limit, 10*time.Second)
 	m := &Meter{cfg: cfg, log: log, base: time.Now(), wake: make(chan struct{}, 1)}
-	if cfg.Trace > 0 {
-		if cfg.TraceDir == "" {
-			return nil, errors.New("stall meter: no folder for traces")
-		}
+	if cfg.Trace > 0 && cfg.TraceDir == "" {
+		return nil, errors.New("stall meter: no folder for traces")
+	}
+	if cfg.TraceDir != "" {
 		if err := os.MkdirAll(cfg.TraceDir, 0o700); err != nil {
 			return nil, fmt.Errorf("make folder for traces: %w", err)
 		}
@@ -190,7 +191,7 @@ func (m *Meter) watch(ctx context.Context) {
 // watcher, again when it ends, and once more by the timer behind it. It does
 // not block.
 func (m *Meter) trace(l *Loop, d time.Duration, since int64) {
-	if m.tracer == nil || d <= m.cfg.Trace {
+	if m.cfg.Trace == 0 || d <= m.cfg.Trace {
 		return
 	}
 	asked := l.traced.Load()
@@ -282,11 +283,13 @@ func (h Held) String() string {
 
 // Held lists the loops that have been held up for longer than Config.Limit,
 // the longest first. None: all is well.
-func (m *Meter) Held() []Held {
+func (m *Meter) Held() []Held { return m.heldFor(m.cfg.Limit) }
+
+func (m *Meter) heldFor(limit time.Duration) []Held {
 	var held []Held
 	now := m.now()
 	for _, l := range m.all() {
-		if d := l.held(now); d > m.cfg.Limit {
+		if d := l.held(now); d > limit {
 			held = append(held, Held{Loop: l.name, For: d})
 		}
 	}

@@ -12,9 +12,9 @@ import (
 )
 
 // Notifier tells systemd how the process is: READY once every check has
-// passed, WATCHDOG while every control loop makes progress, and STATUS with
-// the name of what is not ready or not moving. Where the process was not
-// started by systemd it does nothing.
+// passed, WATCHDOG when every control loop has made progress since it was told so
+// the last time, and STATUS with the name of what is not ready or not moving.
+// Where the process was not started by systemd it does nothing.
 type Notifier struct {
 	meter *Meter
 	ready *Readiness
@@ -60,11 +60,12 @@ func (n *Notifier) Run(ctx context.Context) error {
 type said struct {
 	ready   bool
 	status  string
-	failure string // the last error of sending, logged once
+	fed     time.Time // the last WATCHDOG; zero: none
+	failure string    // the last error of sending, logged once
 }
 
 func (n *Notifier) tell(said *said) {
-	held := n.meter.Held()
+	held := n.stuck(said.fed)
 	notReady := n.ready.Err()
 	var lines []string
 	if notReady == nil && !said.ready {
@@ -81,13 +82,32 @@ func (n *Notifier) tell(said *said) {
 	if status = oneLine(status); status != said.status {
 		lines = append(lines, "STATUS="+status)
 	}
-	if n.watchdog > 0 && len(held) == 0 {
+	feed := n.watchdog > 0 && len(held) == 0
+	if feed {
 		lines = append(lines, "WATCHDOG=1")
 	}
 	if len(lines) > 0 && n.send(strings.Join(lines, "\n"), said) {
+		if feed {
+			said.fed = time.Now()
+		}
 		said.ready = said.ready || notReady == nil
 		said.status = status
 	}
+}
+
+// grace is what a loop may be held up without being called stuck, however often
+// systemd is told: a busy board is late by that much and goes on.
+const grace = time.Second
+
+// stuck lists the loops that have made no progress since the watchdog was last fed,
+// the longest first; while it is not fed, the time counts on with the loop's own. How
+// long that may go on is the unit's WatchdogSec.
+func (n *Notifier) stuck(fed time.Time) []Held {
+	limit := n.meter.cfg.Limit
+	if n.watchdog > 0 && !fed.IsZero() {
+		limit = min(limit, max(grace, time.Since(fed)))
+	}
+	return n.meter.heldFor(limit)
 }
 
 func (n *Notifier) send(state string, said *said) bool {

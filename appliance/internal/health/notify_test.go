@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -80,6 +82,11 @@ func TestNotifierTellsSystemd(t *testing.T) {
 	if got := next(t, conn, 400*time.Millisecond); got != "" {
 		t.Errorf("systemd was told %q though a loop hangs", got)
 	}
+	w := httptest.NewRecorder()
+	m.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/healthz", nil))
+	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "control loop live has made no progress") {
+		t.Errorf("/healthz while a loop hangs: %d %s", w.Code, w.Body)
+	}
 	close(release)
 	until(t, conn, "STATUS=ready\nWATCHDOG=1")
 
@@ -89,6 +96,37 @@ func TestNotifierTellsSystemd(t *testing.T) {
 	close(work)
 	cancel()
 	until(t, conn, "STOPPING=1\nSTATUS=stopping")
+	if err := <-ended; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+// A loop need not hang for as long as makes the box unhealthy: one that has made no
+// progress since the watchdog was last fed keeps it from being fed again.
+func TestWatchdogAsksForProgress(t *testing.T) {
+	conn := systemd(t)
+	t.Setenv("WATCHDOG_USEC", "300000")
+	t.Setenv("WATCHDOG_PID", "")
+	m, book, stop := startMeter(t, Config{Limit: time.Hour})
+	n, err := NewNotifier(m, NewReadiness(), book.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	defer stop()
+	until(t, conn, "WATCHDOG=1")
+
+	inside := m.Loop("udp port") // one that does not tick: it is entered only
+	leave := inside.Enter()
+	until(t, conn, "STATUS=control loop udp port makes no progress")
+	if got := next(t, conn, 700*time.Millisecond); got != "" {
+		t.Errorf("systemd was told %q though a loop hangs", got)
+	}
+	leave()
+	until(t, conn, "STATUS=ready\nWATCHDOG=1")
+	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("Run: %v", err)
 	}

@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,8 +10,6 @@ import (
 	"path/filepath"
 	"runtime/pprof"
 	"runtime/trace"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -22,44 +21,76 @@ const (
 	traceBytes = 4 << 20
 )
 
+// forward is for how long a trace by hand is taken where no recorder has the past.
+const forward = time.Second
+
+// ErrNoTraces is returned for a meter that has no folder for traces.
+var ErrNoTraces = errors.New("no traces are taken: they have no folder")
+
 // tracer keeps the last seconds of the execution trace in memory and writes
 // them out when asked, on its own goroutine.
 type tracer struct {
 	dir     string
 	keep    int
 	every   time.Duration
+	record  bool // keep the last seconds
 	log     *slog.Logger
 	asked   chan request // leaky: one stall at a time is traced
+	byHand  chan request // unbuffered: who asks waits
 	written atomic.Uint64
+	missed  atomic.Uint64 // stalls that found another in hand
 }
 
 type request struct {
-	loop string
-	held time.Duration
+	loop  string        // "": by hand
+	held  time.Duration // of the loop
+	reply chan<- written
+}
+
+type written struct {
+	path string // of the trace, or where there is none, of the goroutines
+	err  error
 }
 
 func newTracer(cfg Config, log *slog.Logger) *tracer {
-	return &tracer{dir: cfg.TraceDir, keep: cfg.Keep, every: cfg.TraceEvery, log: log, asked: make(chan request, 1)}
+	return &tracer{
+		dir: cfg.TraceDir, keep: cfg.Keep, every: cfg.TraceEvery, record: cfg.Trace > 0, log: log,
+		asked: make(chan request, 1), byHand: make(chan request),
+	}
 }
 
 // ask never blocks: while a trace is being written, or waits to be, another
 // stall goes without.
 func (t *tracer) ask(loop string, held time.Duration) {
 	select {
-	case t.asked <- request{loop, held}:
+	case t.asked <- request{loop: loop, held: held}:
 	default:
+		t.missed.Add(1)
 	}
 }
 
-func (t *tracer) run(ctx context.Context) {
-	recorder := trace.NewFlightRecorder(trace.FlightRecorderConfig{MinAge: traceAge, MaxBytes: traceBytes})
-	if err := recorder.Start(); err != nil {
-		// A trace of the whole process is being taken, or another meter runs.
-		t.log.Warn("stalls will not be traced", "err", err)
-		<-ctx.Done()
-		return
+// TraceNow writes a trace and the goroutines as a stall would, and returns the
+// trace's file. It has the last seconds, or where the recorder is off the second
+// that follows. It works while Run does.
+func (m *Meter) TraceNow(ctx context.Context) (path string, err error) {
+	if m.tracer == nil {
+		return "", ErrNoTraces
 	}
-	defer recorder.Stop()
+	reply := make(chan written, 1)
+	select {
+	case m.tracer.byHand <- request{reply: reply}:
+	case <-ctx.Done():
+		return "", fmt.Errorf("trace by hand: %w", ctx.Err())
+	}
+	w := <-reply // the tracer is at it
+	return w.path, w.err
+}
+
+func (t *tracer) run(ctx context.Context) {
+	recorder := t.recorder()
+	if recorder != nil {
+		defer recorder.Stop()
+	}
 	if err := t.clear(); err != nil {
 		t.log.Warn("what a crash left of a trace was not removed", "err", err)
 	}
@@ -68,12 +99,15 @@ func (t *tracer) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case r := <-t.byHand:
+			path, err := t.write(ctx, recorder, r)
+			r.reply <- written{path, err}
 		case r := <-t.asked:
-			if !last.IsZero() && time.Since(last) < t.every {
+			if recorder == nil || !last.IsZero() && time.Since(last) < t.every {
 				continue
 			}
 			last = time.Now()
-			path, err := t.write(recorder, r)
+			path, err := t.write(ctx, recorder, r)
 			if err != nil {
 				t.log.Warn("trace of a stall not written", "loop", r.loop, "err", err)
 				continue
@@ -84,63 +118,61 @@ func (t *tracer) run(ctx context.Context) {
 	}
 }
 
-// write leaves two files, NAME.trace and NAME.txt with the goroutines. Both
+// recorder starts the flight recorder; nil: there is none.
+func (t *tracer) recorder() *trace.FlightRecorder {
+	if !t.record {
+		return nil
+	}
+	r := trace.NewFlightRecorder(trace.FlightRecorderConfig{MinAge: traceAge, MaxBytes: traceBytes})
+	if err := r.Start(); err != nil {
+		// Another meter of this process runs.
+		t.log.Warn("stalls will not be traced", "err", err)
+		return nil
+	}
+	return r
+}
+
+// write leaves two files, NAME.txt with the goroutines and NAME.trace. Both
 // are complete, or not there.
-func (t *tracer) write(recorder *trace.FlightRecorder, r request) (path string, err error) {
-	base := filepath.Join(t.dir, "stall-"+time.Now().UTC().Format("20060102T150405.000")+"-"+fileName(r.loop))
+func (t *tracer) write(ctx context.Context, recorder *trace.FlightRecorder, r request) (path string, err error) {
+	base := filepath.Join(t.dir, traceName(time.Now(), r.loop))
 	// The goroutines first, while the loop still hangs; grouped by stack,
 	// since the longer form stops all of them while it is made.
-	err = writeWhole(base+".txt", func(w io.Writer) error {
-		fmt.Fprintf(w, "control loop %s, held up for %s\n\n", r.loop, r.held)
+	err = writeWhole(base+dumpSuffix, func(w io.Writer) error {
+		if r.loop == "" {
+			fmt.Fprint(w, "asked for by hand\n\n")
+		} else {
+			fmt.Fprintf(w, "control loop %s, held up for %s\n\n", r.loop, r.held)
+		}
 		return pprof.Lookup("goroutine").WriteTo(w, 1)
 	})
 	if err != nil {
 		return "", err
 	}
-	err = writeWhole(base+".trace", func(w io.Writer) error {
+	err = writeWhole(base+traceSuffix, func(w io.Writer) error {
+		if recorder == nil {
+			return traceForward(ctx, w)
+		}
 		_, err := recorder.WriteTo(w)
 		return err
 	})
-	if err != nil {
-		return "", err
-	}
-	return base + ".trace", t.prune()
+	return base + traceSuffix, errors.Join(err, t.prune())
 }
 
-// clear removes the beginnings of traces in whose middle the process was killed.
-func (t *tracer) clear() error {
-	left, err := filepath.Glob(filepath.Join(t.dir, "stall-*"+partSuffix))
-	if err != nil {
-		return err
+// traceForward takes a trace of what comes.
+func traceForward(ctx context.Context, w io.Writer) error {
+	if err := trace.Start(w); err != nil {
+		return fmt.Errorf("take a trace: %w", err)
 	}
-	for _, path := range left {
-		if err := os.Remove(path); err != nil {
-			return err
-		}
+	defer trace.Stop()
+	timer := time.NewTimer(forward)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 	return nil
 }
-
-// prune keeps the newest traces; the time stands first in their names.
-func (t *tracer) prune() error {
-	for _, pattern := range []string{"stall-*.trace", "stall-*.txt"} {
-		files, err := filepath.Glob(filepath.Join(t.dir, pattern))
-		if err != nil {
-			return fmt.Errorf("list traces: %w", err)
-		}
-		slices.Sort(files)
-		for len(files) > t.keep {
-			if err := os.Remove(files[0]); err != nil {
-				return fmt.Errorf("remove old trace: %w", err)
-			}
-			files = files[1:]
-		}
-	}
-	return nil
-}
-
-// partSuffix ends the name of a file that is not whole.
-const partSuffix = ".part"
 
 // writeWhole writes a file under another name and renames it when it is done.
 func writeWhole(path string, fill func(io.Writer) error) error {
@@ -160,14 +192,4 @@ func writeWhole(path string, fill func(io.Writer) error) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
-}
-
-// fileName makes a loop's name fit for a file's.
-func fileName(loop string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' {
-			return r
-		}
-		return '_'
-	}, loop[:min(len(loop), 64)])
 }
