@@ -1,6 +1,10 @@
-// Package client speaks to a box over data channels: it pushes a file with the
-// resume extension and follows a job's results. It is what tests and measurements
-// use, and shows what a client has to do.
+// Package client speaks to a box over WebRTC, in both of its ways. Dial opens data
+// channels to push a file with the resume extension and to follow a job's results.
+// Initialise opens a session of the worker protocol: documents and video of what the
+// box sees in a file, a stream or the client's own pictures. It is what tests and
+// measurements use, and shows what a client has to do.
+//
+// It decodes and encodes no video: pictures go out and come in encoded.
 package client
 
 import (
