@@ -36,6 +36,7 @@ type Deps struct {
 	Hardware func(context.Context) (Hardware, error)
 	Models   func(context.Context) ([]Model, error)
 	System   func() System
+	Traces   Traces
 
 	// Live answers WHEP. It is asked for /api/v1/cameras/{id}/whep and
 	// /api/v1/cameras/{id}/whep/{session}, with both path values set.
@@ -62,7 +63,7 @@ type Deps struct {
 func (d Deps) check() error {
 	for name, missing := range map[string]bool{
 		"Log": d.Log == nil, "Cameras": d.Cameras == nil, "Uploads": d.Uploads == nil, "Jobs": d.Jobs == nil, "Hardware": d.Hardware == nil, "Models": d.Models == nil,
-		"System": d.System == nil, "Live": d.Live == nil, "Tus": d.Tus == nil, "Bodies": d.Bodies == nil, "Channel": d.Channel == nil, "Web": d.Web == nil, "SignIn": d.SignIn == nil,
+		"System": d.System == nil, "Traces": d.Traces == nil, "Live": d.Live == nil, "Tus": d.Tus == nil, "Bodies": d.Bodies == nil, "Channel": d.Channel == nil, "Web": d.Web == nil, "SignIn": d.SignIn == nil,
 		"Metrics": d.Metrics == nil, "Healthz": d.Healthz == nil, "Readyz": d.Readyz == nil,
 	} {
 		if missing {

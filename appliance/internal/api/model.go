@@ -173,7 +173,19 @@ type System struct {
 	RSS           int64     `json:"rss_bytes"`
 	Goroutines    int       `json:"goroutines"`
 	Loops         []Loop    `json:"loops" nullable:"false" doc:"The control loops and how late they ran"`
+	Queues        []Queue   `json:"queues" nullable:"false" doc:"The queues of the control process: each bounded, and what it dropped"`
 	Notes         []string  `json:"notes,omitempty" doc:"What was out of the ordinary when the box started: a damaged database, what was restored"`
+}
+
+// Queue is all the queues of one name, such as those of every viewer.
+type Queue struct {
+	Name      string  `json:"name" example:"camera detections"`
+	Policy    string  `json:"policy" enum:"block,drop-oldest,drop-newest,latest,refuse" doc:"What becomes of an item that finds its queue full: block: who brings it waits; drop-oldest and drop-newest: one is lost; latest: it replaces an older one on the same matter; refuse: who brings it is told"`
+	Instances int     `json:"instances" doc:"How many queues of this name there are now"`
+	Depth     int     `json:"depth" doc:"What they hold together"`
+	Capacity  int     `json:"capacity" doc:"What they may hold together"`
+	Fullest   float64 `json:"fullest" doc:"Share of its capacity that the fullest one holds"`
+	Dropped   uint64  `json:"dropped" doc:"Items dropped, replaced or refused since the box began"`
 }
 
 // Loop is one control loop under the stall meter.

@@ -67,6 +67,7 @@ func (t *routes) register(mux *http.ServeMux) []byte {
 	documentWHEP(api.OpenAPI())
 	t.registerUploads(api)
 	t.registerJobs(api)
+	t.registerTraces(api)
 
 	var out bytes.Buffer
 	raw, err := json.Marshal(api.OpenAPI())

@@ -31,7 +31,7 @@ func (m Model) whole() Model {
 }
 
 func (s System) whole() System {
-	s.Loops = list(s.Loops)
+	s.Loops, s.Queues = list(s.Loops), list(s.Queues)
 	return s
 }
 

@@ -241,7 +241,7 @@ func (b *box) frontDoor() (http.Handler, error) {
 	}
 	d := api.Deps{
 		Version: b.p.Version, Log: b.p.Log,
-		Cameras: b.cameras, Hardware: b.have.view, Models: b.models, System: b.system,
+		Cameras: b.cameras, Hardware: b.have.view, Models: b.models, System: b.system, Traces: traces{b.meter},
 		Live: b.server.Handler(), Web: pages.Handler(), SignIn: pages.SignIn,
 		Metrics: promhttp.HandlerFor(b.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}),
 		Healthz: b.meter, Readyz: b.ready,
@@ -343,6 +343,11 @@ func (b *box) system() api.System {
 			l.LastStall = &f.LastStall
 		}
 		s.Loops = append(s.Loops, l)
+	}
+	for _, f := range b.queues.Figures() {
+		s.Queues = append(s.Queues, api.Queue{
+			Name: f.Name, Policy: string(f.Policy), Instances: f.Instances, Depth: f.Depth, Capacity: f.Capacity, Fullest: f.Fullest, Dropped: f.Dropped,
+		})
 	}
 	return s
 }
