@@ -68,7 +68,10 @@ func (w *worker) sendBeat() error {
 		b.Analyse, count = a.spent.take()
 		b.AnalysedFPS = float64(count) / beatInterval.Seconds()
 	}
-	if w.start.Mode == "file" {
+	switch {
+	case w.session != nil:
+		b.Position, b.Duration = time.Duration(w.session.position.Load()), time.Duration(w.session.duration.Load())
+	case w.start.Mode == "file":
 		b.Position, b.Duration = w.filePosition()
 	}
 	return w.conn.Send(link.KindBeat, b)

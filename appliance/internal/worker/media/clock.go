@@ -45,6 +45,9 @@ type timeline struct {
 // before they are taken up anew: a camera whose clock was set.
 const jump = 5 * time.Second
 
+// restart says that the next timestamps are of another play of the source.
+func (t *timeline) restart() { t.set = false }
+
 func (t *timeline) at(pts time.Duration) time.Duration {
 	if !t.live {
 		t.last = max(pts, t.last)

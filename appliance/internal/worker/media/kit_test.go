@@ -49,6 +49,8 @@ type session struct {
 	done   *link.Done
 
 	committed link.Committed
+	results   []link.Result
+	refreshes int
 }
 
 // begin runs a worker; what it plays may be given in the place of its source.
@@ -113,7 +115,12 @@ func (s *session) read() {
 			return
 		}
 		s.mu.Lock()
+		if m.Kind == link.KindRefresh {
+			s.refreshes++
+		}
 		switch v := m.Value.(type) {
+		case link.Result:
+			s.results = append(s.results, v)
 		case link.AccessUnit:
 			s.units = append(s.units, v)
 		case link.Detections:

@@ -41,6 +41,14 @@ func (g *ledger) settle(f fate) {
 	count(&g.l, f)
 }
 
+// missed enters a frame that was left out in front of the decoder.
+func (g *ledger) missed() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.l.Decoded++
+	g.l.Dropped++
+}
+
 // count enters how a frame ended.
 func count(l *link.Ledger, f fate) {
 	switch f {

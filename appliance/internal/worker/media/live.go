@@ -91,21 +91,33 @@ func (w *worker) pictureStage(artist *draw.Artist, q *queue, tracks func(time.Du
 	return p
 }
 
-// reader is what plays a source.
-func reader(url string) read {
-	if strings.HasPrefix(url, "demo:") {
+// reader is what plays the worker's source.
+func (w *worker) reader() read {
+	switch url := w.start.Source.URL; {
+	case isDemo(url):
 		return readDemo
+	case isMJPEG(url):
+		return readMJPEG
+	case w.session != nil && w.session.inbox != nil:
+		return w.session.inbox.read
 	}
 	return engine.Read
 }
 
+func isDemo(url string) bool { return strings.HasPrefix(url, "demo:") }
+
 func (w *worker) planSource() plan.Source {
 	s := w.start.Source
 	return plan.Source{
-		URL: s.URL, Title: w.start.Title, Track: s.Track, Transport: s.Transport, Loop: s.Loop, Live: w.start.Mode == "live",
+		URL: s.URL, Title: w.start.Title, Track: s.Track, Transport: s.Transport, Loop: s.Loop, Live: !w.waits(),
 		Width: s.Width, Height: s.Height, FPS: s.FPS,
 		Decoders: w.start.Decoders, Refused: w.start.RefusedElements, Threads: w.start.Threads,
 	}
+}
+
+// waits tells of work that takes its time and leaves nothing out.
+func (w *worker) waits() bool {
+	return w.start.Mode == "file" || w.start.Mode == "session" && !w.start.Session.Realtime
 }
 
 // playing reports the stream once it is known, and whenever it changes.

@@ -51,7 +51,7 @@ func Run(ctx context.Context, conn *link.Conn, cfg Config, log *slog.Logger) err
 		return fmt.Errorf("the first command is %T, not a start", msg.Value)
 	}
 	w := &worker{
-		conn: conn, cfg: cfg, start: start, play: reader(start.Source.URL),
+		conn: conn, cfg: cfg, start: start,
 		log: log.With("camera", start.Camera), begun: time.Now(),
 	}
 	return w.run(ctx)
@@ -62,7 +62,7 @@ type worker struct {
 	conn  *link.Conn
 	cfg   Config
 	start link.Start
-	play  read
+	play  read // nil: what the source's address asks for
 	log   *slog.Logger
 	begun time.Time // zero of this run's time
 
@@ -73,7 +73,9 @@ type worker struct {
 	analysis atomic.Pointer[analysis]
 	stage    atomic.Pointer[pictureStage]
 
-	// Mode "file".
+	session *sessionRun // mode "session"
+
+	// Modes "file" and "session".
 	feed     feed
 	rest     rest
 	warnings warnings
@@ -94,6 +96,12 @@ func (w *worker) run(ctx context.Context) error {
 		},
 	}
 	w.status = link.Status{State: link.Connecting}
+	if w.start.Mode == "session" {
+		w.session = newSession(w)
+	}
+	if w.play == nil {
+		w.play = w.reader()
+	}
 
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -139,6 +147,8 @@ func (w *worker) work(ctx context.Context) error {
 		return w.slateRoad(ctx)
 	case "file":
 		return w.fileRoad(ctx)
+	case "session":
+		return w.sessionRoad(ctx)
 	default:
 		return fmt.Errorf("mode %q is none that this worker knows", w.start.Mode)
 	}
@@ -162,7 +172,7 @@ func (w *worker) commands(cancel context.CancelCauseFunc) {
 		case link.Keyframe:
 			w.out.keyframe(v.Codec)
 		case link.Throttle:
-			if w.start.Mode == "file" {
+			if w.waits() {
 				w.rest.limit(v.MaxFPS)
 				continue
 			}
@@ -172,6 +182,9 @@ func (w *worker) commands(cancel context.CancelCauseFunc) {
 		case link.Pause:
 			w.pause(v)
 		default:
+			if w.session != nil && w.session.command(msg) {
+				continue
+			}
 			w.log.Warn("an unexpected command was ignored", "kind", msg.Kind)
 		}
 	}

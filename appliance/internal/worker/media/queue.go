@@ -2,20 +2,25 @@ package media
 
 import "context"
 
-// queue holds jobs between two stages. Bounded; leaky (the oldest gives way
+// queue holds the jobs of a camera's or a file's road.
+type queue = queueOf[job]
+
+func newQueue(depth int, leaky bool) *queue { return newQueueOf[job](depth, leaky) }
+
+// queueOf holds what is between two stages. Bounded; leaky (the oldest gives way
 // and is handed back, so that it is counted) or blocking.
-type queue struct {
-	jobs  chan *job
+type queueOf[T any] struct {
+	jobs  chan *T
 	leaky bool
 }
 
-func newQueue(depth int, leaky bool) *queue {
-	return &queue{jobs: make(chan *job, depth), leaky: leaky}
+func newQueueOf[T any](depth int, leaky bool) *queueOf[T] {
+	return &queueOf[T]{jobs: make(chan *T, depth), leaky: leaky}
 }
 
 // put enters j. There is one producer. It returns the job that had to give
 // way, if any; that is j itself when a blocking queue's context ended.
-func (q *queue) put(ctx context.Context, j *job) (out *job) {
+func (q *queueOf[T]) put(ctx context.Context, j *T) (out *T) {
 	if !q.leaky {
 		select {
 		case q.jobs <- j:
