@@ -27,6 +27,7 @@ type cli struct {
 	Model   modelCmd   `cmd:"" help:"List, install and check models."`
 	Config  configCmd  `cmd:"" help:"Check a configuration file, or print its JSON Schema."`
 	State   stateCmd   `cmd:"" help:"Check, print, back up and restore the box's database."`
+	Debug   debugCmd   `cmd:"" help:"Look into a running box of this machine: profiles, goroutines, a trace."`
 	Worker  workerCmd  `cmd:"" hidden:"" help:"A media worker; started by the box itself."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 

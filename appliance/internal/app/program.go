@@ -19,6 +19,9 @@ type Program struct {
 	Log     *slog.Logger
 
 	level, format string // of the log, where the command line says so
+
+	verbosity *slog.LevelVar // of Log; nil where that was made elsewhere
+	usual     slog.Level     // as it was configured
 }
 
 // NewProgram logs to standard error; level and format may be empty.
@@ -29,7 +32,10 @@ func NewProgram(version, level, format string) Program {
 
 // logging is p with a log as the command line wants it, or else as said here.
 func (p Program) logging(level, format string) Program {
-	p.Log = NewLogger(os.Stderr, cmp.Or(p.level, level), cmp.Or(p.format, format))
+	p.verbosity = new(slog.LevelVar)
+	p.usual = levelOf(cmp.Or(p.level, level))
+	p.verbosity.Set(p.usual)
+	p.Log = newLogger(os.Stderr, p.verbosity, cmp.Or(p.format, format))
 	return p
 }
 
@@ -72,13 +78,18 @@ func kindOf(k link.FaultKind) error {
 
 var errInternal = errors.New("internal fault")
 
-// NewLogger logs to w as "text" or "json"; an unknown level is info.
-func NewLogger(w io.Writer, level, format string) *slog.Logger {
+// levelOf is the level of that name; one that is unknown is info.
+func levelOf(name string) slog.Level {
 	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		l = slog.LevelInfo
+	if err := l.UnmarshalText([]byte(name)); err != nil {
+		return slog.LevelInfo
 	}
-	o := &slog.HandlerOptions{Level: l}
+	return l
+}
+
+// newLogger logs to w as "text" or "json".
+func newLogger(w io.Writer, level slog.Leveler, format string) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, o))
 	}

@@ -24,8 +24,8 @@ import (
 	"github.com/watchpost/watchpost/appliance/internal/queue"
 	"github.com/watchpost/watchpost/appliance/internal/web"
 	"github.com/watchpost/watchpost/appliance/internal/worker"
-	"github.com/watchpost/watchpost/gst/plan"
 	"github.com/watchpost/watchpost/hw"
+	"github.com/watchpost/watchpost/state"
 )
 
 // RunOptions are what Program.Run is asked for; what is set wins over the
@@ -46,8 +46,9 @@ func (p Program) Run(ctx context.Context, o RunOptions) error {
 	if err != nil {
 		return err
 	}
-	b, err := p.logging(cfg.Log.Level, cfg.Log.Format).newBox(cfg)
-	if err != nil {
+	b := p.logging(cfg.Log.Level, cfg.Log.Format).emptyBox(cfg)
+	defer b.expectSignals()()
+	if err := b.make(); err != nil {
 		return err
 	}
 	return b.run(ctx)
@@ -147,18 +148,36 @@ type box struct {
 	cameras  *cameras
 	have     *hardware
 	push     *pushRoad // nil until it is opened
+	debug    *debugSocket
+	signals  chan os.Signal // what an operator wants; nil: nobody listens
 	handler  http.Handler
 }
 
-// newBox opens the ports and builds everything, in the order in which it
-// depends on each other; nothing runs yet.
+// newBox is a box that is ready to run.
 func (p Program) newBox(cfg *config.Config) (*box, error) {
-	b := &box{p: p, cfg: cfg, began: time.Now(), registry: prometheus.NewRegistry(), queues: new(queue.Registry)}
-	if err := b.build(); err != nil {
-		b.abandon()
+	b := p.emptyBox(cfg)
+	if err := b.make(); err != nil {
 		return nil, err
 	}
 	return b, nil
+}
+
+func (p Program) emptyBox(cfg *config.Config) *box {
+	return &box{p: p, cfg: cfg, began: time.Now(), registry: prometheus.NewRegistry(), queues: new(queue.Registry)}
+}
+
+// make opens the ports and builds everything, in the order in which it
+// depends on each other; nothing runs yet.
+func (b *box) make() error {
+	err := b.build()
+	if err == nil {
+		return nil
+	}
+	b.abandon()
+	if errors.Is(err, state.ErrInUse) {
+		return of(ErrState, "another box runs with the data folder %s: %w; end that one, or name another folder with --data", b.cfg.DataDir, err)
+	}
+	return err
 }
 
 func (b *box) build() (err error) {
@@ -196,12 +215,17 @@ func (b *box) build() (err error) {
 	if err := b.openPushRoad(); err != nil {
 		return err
 	}
+	// The database is open, so that no other box has this folder.
+	b.debug = openDebugSocket(cfg.DataDir, b.p.Log)
 	b.handler, err = b.frontDoor()
 	return err
 }
 
 // abandon takes down a box that was not built to its end.
 func (b *box) abandon() {
+	if b.debug != nil {
+		b.debug.close()
+	}
 	if b.push != nil {
 		// What went wrong in building counts more than what does in clearing up.
 		_ = b.push.close()
@@ -260,6 +284,8 @@ func (b *box) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return b.meter.Run(ctx) })
 	g.Go(func() error { return b.notifier.Run(ctx) })
+	g.Go(func() error { return b.serveSignals(ctx) })
+	g.Go(func() error { return b.debug.run(ctx) })
 	g.Go(func() error { return b.server.Run(ctx) })
 	g.Go(func() error {
 		// Workers come after it, cameras' and jobs': it is what their start would take.
@@ -287,69 +313,3 @@ func roomForBlocked() {
 		runtime.GOMAXPROCS(max(least, 2*runtime.NumCPU()))
 	}
 }
-
-// greet tells the person at the terminal where to look.
-func (b *box) greet() {
-	url := "http://" + b.listener.Addr().String()
-	if host, port, err := net.SplitHostPort(b.listener.Addr().String()); err == nil {
-		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-			url = "http://" + net.JoinHostPort(hostName(), port)
-		}
-	}
-	fmt.Printf("Watchpost %s: %s\n", b.p.Version, url)
-	for _, c := range b.cfg.Cameras {
-		fmt.Printf("  %-20s %s\n", c.ID, plan.Redact(c.Source))
-	}
-	b.greetModels()
-	if !b.cfg.Loopback() {
-		path, _ := b.cfg.PasswordFile()
-		fmt.Printf("  sign in with the password in %s\n", path)
-	}
-}
-
-// greetModels says which cameras do without their model, and why.
-func (b *box) greetModels() {
-	told := map[string]bool{}
-	for _, c := range b.cfg.Cameras {
-		name := b.cfg.ModelOf(c)
-		if _, err := b.p.findModel(b.cfg.ModelsDir(), name); err != nil && !told[name] {
-			told[name] = true
-			fmt.Printf("  analysing motion only: %v (in %s)\n", err, b.cfg.ModelsDir())
-		}
-	}
-}
-
-func hostName() string {
-	if name, err := os.Hostname(); err == nil {
-		return name
-	}
-	return "localhost"
-}
-
-// models lists the installed models for the API.
-func (b *box) models(ctx context.Context) ([]api.Model, error) {
-	return listModels(b.cfg)
-}
-
-// system is the control process about itself.
-func (b *box) system() api.System {
-	s := api.System{
-		Version: b.p.Version, Started: b.began, UptimeSeconds: time.Since(b.began).Seconds(),
-		RSS: health.ResidentBytes(), Goroutines: runtime.NumGoroutine(), Notes: b.push.opened.Notes(),
-	}
-	for _, f := range b.meter.Figures() {
-		l := api.Loop{Name: f.Loop, P99MS: ms(f.P99), MaxMS: ms(max(f.Max, f.CallbackMax)), Stalls: f.Stalls}
-		if !f.LastStall.IsZero() {
-			l.LastStall = &f.LastStall
-		}
-		s.Loops = append(s.Loops, l)
-	}
-	for _, f := range b.queues.Figures() {
-		s.Queues = append(s.Queues, api.Queue{
-			Name: f.Name, Policy: string(f.Policy), Instances: f.Instances, Depth: f.Depth, Capacity: f.Capacity, Fullest: f.Fullest, Dropped: f.Dropped,
-		})
-	}
-	return s
-}
-
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -21,6 +21,7 @@ type WorkerOptions struct {
 // Worker is a media worker's process: it serves one start command on the link
 // that it inherited, and ends with it.
 func (p Program) Worker(ctx context.Context, o WorkerOptions) error {
+	ignoreSignals()
 	data, err := dataDir(o.DataDir)
 	if err != nil {
 		return err
