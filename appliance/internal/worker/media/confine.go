@@ -9,6 +9,7 @@ import (
 
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 	"github.com/watchpost/watchpost/appliance/internal/worker/sandbox"
+	"github.com/watchpost/watchpost/gst/plan"
 	"github.com/watchpost/watchpost/hw/accel"
 )
 
@@ -16,12 +17,16 @@ import (
 // started: its plugins were looked over, which may take a process and a write, and
 // nothing of the source was opened yet.
 func (w *worker) confine() error {
-	if w.start.Mode != "file" {
-		return fmt.Errorf("a worker of mode %q needs more than a sandbox gives: confine file workers only", w.start.Mode)
-	}
-	// The sandbox may fill the folder, and not make it.
-	if err := os.MkdirAll(w.start.OutDir, 0o755); err != nil {
-		return link.Fault{Kind: link.FaultOutput, Message: fmt.Sprintf("make the results folder: %v", err)}
+	switch {
+	case w.start.Mode == "file":
+		// The sandbox may fill the folder, and not make it.
+		if err := os.MkdirAll(w.start.OutDir, 0o755); err != nil {
+			return link.Fault{Kind: link.FaultOutput, Message: fmt.Sprintf("make the results folder: %v", err)}
+		}
+	case w.session != nil && (w.session.peer() || w.session.file()):
+	default:
+		return fmt.Errorf("a worker of mode %q that plays %s needs more than a sandbox gives: confine those of files and of peers' own tracks",
+			w.start.Mode, plan.Redact(w.start.Source.URL))
 	}
 	policy, err := w.policy()
 	if err != nil {
@@ -36,16 +41,20 @@ func (w *worker) confine() error {
 	return w.conn.Send(link.KindConfined, link.Confined{LandlockABI: report.LandlockABI, Missing: report.Missing})
 }
 
-// policy is what this worker's work needs: its file, its model, its results.
+// policy is what this worker's work needs: its file, its model, its results. A
+// session writes nothing, and a peer's track comes over the link.
 func (w *worker) policy() (sandbox.Policy, error) {
-	read := []string{w.start.Source.URL, filepath.Join(w.cfg.DataDir, RegistryFile)}
+	read := []string{plan.FilePath(w.start.Source.URL), filepath.Join(w.cfg.DataDir, RegistryFile)}
 	if w.start.Model != "" {
 		read = append(read, modelFiles(w.start.Model)...)
 		if lib := accel.Find(w.cfg.DataDir); lib != "" {
 			read = append(read, libraryFiles(lib)...)
 		}
 	}
-	p := sandbox.Policy{Write: []string{w.start.OutDir}}
+	if w.session != nil && w.session.peer() {
+		read = read[1:]
+	}
+	var p sandbox.Policy
 	for _, path := range read {
 		abs, err := filepath.Abs(path)
 		if err != nil {
@@ -53,8 +62,11 @@ func (w *worker) policy() (sandbox.Policy, error) {
 		}
 		p.Read = append(p.Read, abs)
 	}
-	var err error
-	p.Write[0], err = filepath.Abs(p.Write[0])
+	if w.start.Mode != "file" {
+		return p, nil
+	}
+	out, err := filepath.Abs(w.start.OutDir)
+	p.Write = []string{out}
 	return p, err
 }
 

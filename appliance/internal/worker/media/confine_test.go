@@ -53,6 +53,8 @@ type end struct {
 	confined *link.Confined
 	done     *link.Done
 	fault    *link.Fault
+	results  []link.Result
+	units    []link.AccessUnit
 	stderr   string
 }
 
@@ -95,6 +97,10 @@ func process(t *testing.T, start link.Start, seen func(pid int, conn *link.Conn)
 			if seen != nil {
 				seen(cmd.Process.Pid, conn)
 			}
+		case link.Result:
+			e.results = append(e.results, v)
+		case link.AccessUnit:
+			e.units = append(e.units, v)
 		case link.Done:
 			e.done = &v
 		case link.Fault:

@@ -121,7 +121,12 @@ func (w *worker) sessionRoad(ctx context.Context) error {
 		s.sight = g
 		w.analysis.Store(g.analysis)
 	}
-	artists := [2]*draw.Artist{}
+	return s.run(ctx)
+}
+
+// run returns the source's error, or that of a stage that could not go on.
+func (s *sessionRun) run(ctx context.Context) error {
+	artists := [2]*draw.Artist{} // one for each side
 	for i := range artists {
 		a, err := draw.New()
 		if err != nil {
@@ -129,15 +134,10 @@ func (w *worker) sessionRoad(ctx context.Context) error {
 		}
 		artists[i] = a
 	}
-	s.line = timeline{begun: w.begun, live: s.live()}
+	s.line = timeline{begun: s.w.begun, live: s.live()}
 	s.video = &videoSide{s: s, artist: artists[0]}
 	s.words = newWordSide(s, artists[1])
 	defer s.words.close()
-	return s.run(ctx)
-}
-
-// run returns the source's error, or that of a stage that could not go on.
-func (s *sessionRun) run(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var wg sync.WaitGroup
@@ -156,7 +156,7 @@ func (s *sessionRun) run(ctx context.Context) error {
 // verdict tells whether a source that came to its end, or failed with err, was one.
 func (s *sessionRun) verdict(err error) error {
 	l := s.w.ledger.snapshot()
-	if plan.Kind(s.w.start.Source.URL) != plan.File || s.peer() || s.pulled() {
+	if !s.file() {
 		return err
 	}
 	if l.Decoded == 0 {
@@ -245,6 +245,11 @@ func (s *sessionRun) live() bool {
 func (s *sessionRun) pulled() bool {
 	url := s.w.start.Source.URL
 	return isMJPEG(url) || plan.Kind(url) == plan.RTSP
+}
+
+// file tells of a source that has an end and can be held back.
+func (s *sessionRun) file() bool {
+	return !s.peer() && !s.live()
 }
 
 func (s *sessionRun) peer() bool { return peerCodec(s.w.start.Source.URL) != "" }

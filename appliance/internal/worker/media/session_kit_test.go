@@ -83,27 +83,32 @@ func (s *session) documents() []message {
 	s.mu.Lock()
 	list := append([]link.Result(nil), s.results...)
 	s.mu.Unlock()
-	var out []message
+	return readAll(s.t, list)
+}
+
+// readAll reads results, whose heads say the same as they do.
+func readAll(t *testing.T, list []link.Result) (out []message) {
+	t.Helper()
 	for _, r := range list {
 		data := r.Data
 		if bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
 			z, err := gzip.NewReader(bytes.NewReader(data))
 			if err != nil {
-				s.t.Fatal(err)
+				t.Fatal(err)
 			}
 			if data, err = io.ReadAll(z); err != nil {
-				s.t.Fatal(err)
+				t.Fatal(err)
 			}
 		}
-		m := read1[message](s.t, data)
+		m := read1[message](t, data)
 		if m.Meta.Frame != r.Frame || stampOf(r.PTS) != m.Meta.PTS || m.Complete || m.Reason != nil || m.Errors == nil {
-			s.t.Fatalf("result %d at %v holds %.400s", r.Frame, r.PTS, data)
+			t.Fatalf("result %d at %v holds %.400s", r.Frame, r.PTS, data)
 		}
 		if at, err := time.Parse("2006-01-02T15:04:05.000000-07:00", m.Meta.Received); err != nil || time.Since(at) > 10*time.Minute || time.Since(at) < 0 {
-			s.t.Fatalf("received at %q: %v", m.Meta.Received, err)
+			t.Fatalf("received at %q: %v", m.Meta.Received, err)
 		}
 		if d := m.Meta.TimeBase*90000 - 1; d > 1e-9 || d < -1e-9 {
-			s.t.Fatalf("time base %v", m.Meta.TimeBase)
+			t.Fatalf("time base %v", m.Meta.TimeBase)
 		}
 		out = append(out, m)
 	}
