@@ -42,10 +42,11 @@ int wp_factory_exists(const char *factory) {
   return 1;
 }
 
-int wp_factory_takes(const char *factory, GstCaps *caps) {
+int wp_factory_takes(const char *factory, GstCaps *caps, int whole) {
   GstElementFactory *f = gst_element_factory_find(factory);
   if (!f) return 0;
-  int yes = gst_element_factory_can_sink_any_caps(f, caps);
+  int yes = whole ? gst_element_factory_can_sink_all_caps(f, caps)
+                  : gst_element_factory_can_sink_any_caps(f, caps);
   gst_object_unref(f);
   return yes;
 }

@@ -11,24 +11,39 @@ import (
 
 // decode runs decoders over the units until there are no more.
 func (r *reader) decode(ctx context.Context) error {
-	var first *unit
-	select {
-	case u, ok := <-r.units:
-		if !ok {
-			return r.demuxErr
-		}
-		first = u
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	s := describe(first)
-	list := candidates(r.src, s, first)
-	if len(list) == 0 {
-		first.free()
-		return fail(Unsupported, "%s: %s video cannot be decoded on this box", r.name, s.human)
+	first, err := r.first(ctx)
+	if first == nil {
+		return err
 	}
 	f := &feeder{r: r, backlog: []*unit{first}}
 	defer f.free()
+	s := describe(first)
+	list := candidates(r.src, s, first)
+	if len(list) == 0 {
+		return r.cannot(s)
+	}
+	return r.decodeBy(ctx, f, s, list)
+}
+
+// first is the next unit in the queue; nil at the end, with what ended it.
+func (r *reader) first(ctx context.Context) (*unit, error) {
+	select {
+	case u, ok := <-r.units:
+		if !ok {
+			return nil, r.demuxErr
+		}
+		return u, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (r *reader) cannot(s stream) *Error {
+	return fail(Unsupported, "%s: %s video cannot be decoded on this box", r.name, s.human)
+}
+
+// decodeBy tries decoders, best first, until one gives a frame, and stays with it.
+func (r *reader) decodeBy(ctx context.Context, f *feeder, s stream, list []string) error {
 	var failure error
 	for i, element := range list {
 		err := r.decodeWith(ctx, f, s, element)
@@ -63,7 +78,11 @@ func (r *reader) decodeWith(ctx context.Context, f *feeder, s stream, element st
 		}
 		if r.frames > before {
 			barren = 0
-		} else if barren++; barren > restarts {
+		} else if barren++; r.given != nil {
+			if err := r.given.rest(ctx, barren); err != nil {
+				return err
+			}
+		} else if barren > restarts {
 			r.warnings.add("the decoder gives up: what follows cannot be decoded")
 			return nil
 		}
@@ -118,6 +137,9 @@ func (r *reader) collect(ctx context.Context, d *decoder, f *feeder, s stream) (
 		}
 		if result == pullFrame {
 			f.started()
+			if r.given != nil {
+				r.given.came(p, d)
+			}
 			r.show(p, d, s, f.known())
 			f.touch()
 			continue
@@ -130,6 +152,11 @@ func (r *reader) collect(ctx context.Context, d *decoder, f *feeder, s stream) (
 		}
 		if result == pullEnd {
 			return r.drained(s)
+		}
+		if r.given != nil {
+			if e := r.given.missing(d); e != nil {
+				return e, nil
+			}
 		}
 		if f.idle() > 20*time.Second {
 			return fail(Damaged, "%s: decoding makes no progress", r.name), nil
@@ -172,12 +199,4 @@ func (r *reader) listen(d *decoder, s stream) *Error {
 			r.warnings.add("decoding: " + m.text)
 		}
 	}
-}
-
-// decodeAll is decode, as the source wants it.
-func (r *reader) decodeAll(ctx context.Context) error {
-	if r.given != nil {
-		return r.given.decode(ctx)
-	}
-	return r.decode(ctx)
 }

@@ -8,6 +8,7 @@ import "C"
 
 import (
 	"strings"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -25,6 +26,12 @@ type decoder struct {
 	tap     *C.wp_tap
 	caps    *C.GstCaps // of the last unit, compared by address; a reference is held
 	stamps  stamps
+
+	// Of one whose source counts: what was pushed, as far as push returned.
+	counts  bool
+	pushed  atomic.Uint64 // units
+	newest  atomic.Uint64 // name of the last one
+	lastKey atomic.Uint64 // name of the last keyframe
 }
 
 // waiting is how many decoded frames may wait to be pulled.
@@ -38,6 +45,8 @@ type stream struct {
 	width, height int
 	fpsN, fpsD    int
 	orientation   plan.Orientation
+	// bare: no container tells of the size or the profile of what is in the units.
+	bare bool
 }
 
 func describe(u *unit) stream {
@@ -75,7 +84,7 @@ func candidates(src plan.Source, s stream, u *unit) []string {
 // startDecoder builds and starts the pipeline around one decoder element.
 func startDecoder(src plan.Source, live bool, s stream, u *unit, element string) (*decoder, error) {
 	parser := ""
-	if element != "" && s.parser != "" && HasElement(s.parser) && !takes(element, u.c.caps) {
+	if element != "" && s.parser != "" && HasElement(s.parser) && !takes(element, u.c.caps, s.bare) {
 		parser = s.parser
 	}
 	p, err := build(plan.Frames(plan.Decode{
@@ -85,15 +94,24 @@ func startDecoder(src plan.Source, live bool, s stream, u *unit, element string)
 		return nil, err
 	}
 	d := &decoder{element: element, pipe: p, tap: C.wp_tap_new(p.el("out"), waiting)}
+	if d.counts = s.bare; d.counts {
+		C.wp_src_count(p.el("in"))
+	}
 	d.setCaps(u)
 	_ = p.play() // why it failed is on the bus
 	return d, nil
 }
 
-func takes(element string, caps *C.GstCaps) bool {
+// takes tells whether an element may be given what has these caps; whole: even if it
+// asks for more than they say.
+func takes(element string, caps *C.GstCaps, whole bool) bool {
+	var all C.int
+	if whole {
+		all = 1
+	}
 	c := C.CString(element)
 	defer C.free(unsafe.Pointer(c))
-	return C.wp_factory_takes(c, caps) != 0
+	return C.wp_factory_takes(c, caps, all) != 0
 }
 
 func (d *decoder) setCaps(u *unit) {
@@ -123,8 +141,21 @@ func (d *decoder) push(u *unit) bool {
 	} else {
 		d.stamps.add(u.pts, u.dts)
 	}
-	return C.wp_push_unit(d.pipe.el("in"), u.c.buf, at(u.pts), at(u.dts), u.c.duration,
+	if u.keyframe {
+		d.lastKey.Store(u.seq)
+	}
+	ok := C.wp_push_unit(d.pipe.el("in"), u.c.buf, at(u.pts), at(u.dts), u.c.duration,
 		C.guint64(name), C.gint64(u.captured)) == 0
+	d.newest.Store(u.seq)
+	d.pushed.Add(1)
+	return ok
+}
+
+// idle tells, of a decoder whose source counts, that it is done with everything that
+// it was given.
+func (d *decoder) idle() bool {
+	n := d.pushed.Load()
+	return d.counts && uint64(C.wp_src_done(d.pipe.el("in"))) >= n
 }
 
 func (d *decoder) end() { C.wp_src_eos(d.pipe.el("in")) }

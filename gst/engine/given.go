@@ -12,6 +12,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/watchpost/watchpost/gst/h264"
 	"github.com/watchpost/watchpost/gst/plan"
 )
 
@@ -76,10 +77,7 @@ type given struct {
 	seq   uint64
 	begun bool // a keyframe was handed on, and nothing was left out since
 
-	// Of decode.
-	seen   uint64    // the unit whose frame came last
-	blamed uint64    // the unit that was last told to have given none
-	shown  time.Time // when a frame came last
+	tally tally // of decode
 }
 
 func (g *given) refresh() {
@@ -173,19 +171,24 @@ func (g *given) describe(codec string) error {
 	return nil
 }
 
+// unit is a picture as a unit of its own. One that is never shown (RFC 6386 clause
+// 9.1) goes by the name of the one before: it is not missed.
 func (g *given) unit(e Encoded, keyframe bool) *unit {
-	g.seq++
+	if e.Codec != "vp8" || e.Data[0]&0x10 != 0 {
+		g.seq++
+	}
 	u := &unit{
 		pts: e.PTS, dts: none, duration: none,
 		seq: g.seq, captured: e.Captured, keyframe: keyframe,
 		facts: facts{frame: time.Second / 30},
 	}
-	C.wp_unit_make(&u.c, unsafe.Pointer(&e.Data[0]), C.gsize(len(e.Data)), g.caps)
+	data := e.Data
+	if e.Codec == "h264" && keyframe {
+		data = h264.InOrder(data)
+	}
+	C.wp_unit_make(&u.c, unsafe.Pointer(&data[0]), C.gsize(len(data)), g.caps)
 	if u.captured == 0 {
 		u.captured = monotonic()
 	}
 	return u
 }
-
-// decode plays all that is given.
-func (g *given) decode(ctx context.Context) error { return g.r.decode(ctx) }

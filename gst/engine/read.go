@@ -133,7 +133,11 @@ func (r *reader) run(ctx context.Context) error {
 		r.demuxErr = r.source(inner)
 		close(r.units)
 	}()
-	err := r.decodeAll(inner)
+	decode := r.decode
+	if r.given != nil {
+		decode = r.given.decode
+	}
+	err := decode(inner)
 	r.pass.close()
 	cancel()
 	for u := range r.units {

@@ -80,8 +80,9 @@ void wp_caps_unref(GstCaps *caps);
 void wp_caps_video(GstCaps *caps, int *w, int *h, int *fps_n, int *fps_d);
 // The decoders for caps, best first, comma separated; freed with g_free.
 char *wp_decoders(GstCaps *caps);
-// Whether a factory takes these caps at its sink.
-int wp_factory_takes(const char *factory, GstCaps *caps);
+// Whether a factory takes these caps at its sink; whole: even if it asks for more
+// than they say.
+int wp_factory_takes(const char *factory, GstCaps *caps, int whole);
 int wp_factory_exists(const char *factory);
 gint64 wp_duration(void *pipeline);
 
@@ -96,6 +97,11 @@ void wp_src_untimed(void *src);
 // Has a source of bytes give others at a place.
 void wp_src_patch(void *src, guint64 at, const void *data, gsize size);
 guint64 wp_src_level(void *src); // buffers that wait in it
+// Has a source count what whoever is behind it is done with.
+void wp_src_count(void *src);
+// How many buffers were taken from a source that counts and are done with: what they
+// alone could bring has come out, of all that work in the source's own thread.
+guint64 wp_src_done(void *src);
 // Has the end of stream pass by an encoder that holds nothing back and does not
 // know how to be drained.
 void wp_pass_eos(void *enc);

@@ -79,7 +79,7 @@ const maxFPS = 1000
 
 func (r *reader) describe(f *Frame, p pulled, d *decoder, s stream, known facts) Info {
 	n, den := s.fpsN, s.fpsD
-	if n <= 0 {
+	if n <= 0 && !s.bare { // libav makes up 25 where nothing is told
 		n, den = p.fpsN, p.fpsD
 	}
 	if n > 0 && den > 0 && n/den > maxFPS && known.frame > 0 {

@@ -93,6 +93,53 @@ GstCaps *wp_name_caps(void) {
 void wp_src_caps(void *src, GstCaps *caps) { gst_app_src_set_caps(GST_APP_SRC(src), caps); }
 void wp_src_eos(void *src) { gst_app_src_end_of_stream(GST_APP_SRC(src)); }
 
+// What a source handed on, and how much of it had been dealt with when it was asked
+// for more: both happen in its one thread, in order.
+typedef struct {
+  guint64 out;
+  GMutex lock;
+  guint64 done; // under lock
+} wp_count;
+
+static void count_free(gpointer data) {
+  wp_count *c = data;
+  g_mutex_clear(&c->lock);
+  g_free(c);
+}
+
+static GstPadProbeReturn count_out(GstPad *pad, GstPadProbeInfo *info, gpointer data) {
+  (void)pad, (void)info;
+  ((wp_count *)data)->out++;
+  return GST_PAD_PROBE_OK;
+}
+
+static void count_done(GstAppSrc *src, guint length, gpointer data) {
+  (void)src, (void)length;
+  wp_count *c = data;
+  g_mutex_lock(&c->lock);
+  c->done = c->out;
+  g_mutex_unlock(&c->lock);
+}
+
+void wp_src_count(void *src) {
+  wp_count *c = g_new0(wp_count, 1);
+  g_mutex_init(&c->lock);
+  g_object_set_data_full(G_OBJECT(src), "wp-count", c, count_free);
+  GstAppSrcCallbacks calls = {.need_data = count_done};
+  gst_app_src_set_callbacks(GST_APP_SRC(src), &calls, c, NULL);
+  GstPad *pad = gst_element_get_static_pad(GST_ELEMENT(src), "src");
+  gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER, count_out, c, NULL);
+  gst_object_unref(pad);
+}
+
+guint64 wp_src_done(void *src) {
+  wp_count *c = g_object_get_data(G_OBJECT(src), "wp-count");
+  g_mutex_lock(&c->lock);
+  guint64 n = c->done;
+  g_mutex_unlock(&c->lock);
+  return n;
+}
+
 int wp_push_unit(void *src, GstBuffer *buf, gint64 pts, gint64 dts, gint64 duration,
                  guint64 seq, gint64 captured) {
   GstBuffer *b = gst_buffer_copy(buf);

@@ -16,6 +16,12 @@ type sps struct {
 	interlaced  bool
 	// inOrder: pictures are shown in the order in which they come, for certain.
 	inOrder bool
+	// told: the set says that no picture is reordered, in so many words.
+	told bool
+	refs uint32 // reference frames
+	// Where in the payload, in bits, the flag of the VUI is and, if there is a VUI,
+	// that of its restrictions.
+	vui, restriction int
 }
 
 // withChroma are the profiles whose sets tell the chroma format.
@@ -49,7 +55,7 @@ func parseSPS(nal []byte) (s sps, err error) {
 			r.se()
 		}
 	}
-	r.ue() // reference frames
+	s.refs = r.ue()
 	r.u(1)
 	r.ue()
 	r.ue()
@@ -65,9 +71,12 @@ func parseSPS(nal []byte) (s sps, err error) {
 	// The baseline profile has no B-frames (A.2.1); order count type 2 allows none
 	// that is shown earlier than it comes (8.2.1.3).
 	s.inOrder = s.profile == 66 || order == 2
+	s.vui = r.at
 	if r.flag() {
+		r.video()
+		s.restriction = r.at
 		if frames, told := r.reordered(); told && frames == 0 {
-			s.inOrder = true
+			s.inOrder, s.told = true, true
 		}
 	}
 	if r.err != nil || s.id > 31 || s.chroma > 3 || s.depth > 14 || s.depthChroma > 14 {
@@ -102,9 +111,8 @@ func (r *bits) scaling(chroma uint32) {
 	}
 }
 
-// reordered reads how many frames may come before one that is shown ahead of
-// them, max_num_reorder_frames of the VUI (E.1.1), if it is told.
-func (r *bits) reordered() (frames uint32, told bool) {
+// video passes over the VUI up to its restrictions of the stream (E.1.1).
+func (r *bits) video() {
 	if r.flag() && r.u(8) == 255 { // aspect ratio
 		r.u(32)
 	}
@@ -137,6 +145,11 @@ func (r *bits) reordered() (frames uint32, told bool) {
 		r.u(1)
 	}
 	r.u(1) // pic_struct
+}
+
+// reordered reads how many frames may come before one that is shown ahead of
+// them, max_num_reorder_frames of the VUI (E.1.1), if it is told.
+func (r *bits) reordered() (frames uint32, told bool) {
 	if !r.flag() {
 		return 0, false
 	}
