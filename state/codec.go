@@ -92,6 +92,8 @@ func checkRecord(version int, bucket, id string, raw []byte) error {
 		err = json.Unmarshal(body, new(Upload))
 	case bucketJobs:
 		err = json.Unmarshal(body, new(Job))
+	case bucketWorkflows:
+		err = json.Unmarshal(body, new(Workflow))
 	}
 	if err != nil {
 		return &RecordError{bucket, id, err.Error()}

@@ -83,6 +83,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		for v := 1; v <= schema; v++ {
 			_ = checkRecord(v, bucketJobs, "j", raw)
+			_ = checkRecord(v, bucketWorkflows, "w/w", raw)
 			_ = entry(v, bucketUploads, "u", raw)
 		}
 		parseSchema(raw)

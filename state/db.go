@@ -54,6 +54,9 @@ func (d *DB) Uploads() *Bucket[Upload] { return &Bucket[Upload]{d, bucketUploads
 // Jobs is the bucket of the jobs.
 func (d *DB) Jobs() *Bucket[Job] { return &Bucket[Job]{d, bucketJobs} }
 
+// Workflows is the bucket of the named workflows.
+func (d *DB) Workflows() *Bucket[Workflow] { return &Bucket[Workflow]{d, bucketWorkflows} }
+
 // View runs fn in a transaction that reads one consistent state. fn must not
 // call methods of DB or Bucket.
 func (d *DB) View(fn func(Tx) error) error {

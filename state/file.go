@@ -18,6 +18,8 @@ type Health struct {
 	Bytes   int64
 	Uploads int
 	Jobs    int
+	// Workflows that have a name.
+	Workflows int
 	// Quarantined are records that were found unreadable before, and are kept.
 	Quarantined int
 	Bad         []*RecordError // records that cannot be read
@@ -42,11 +44,14 @@ func readHealth(f io.ReaderAt, size int64) (Health, error) {
 			if h.Version, ok = parseSchema(value); !ok {
 				return fmt.Errorf("%w: its schema version is %q", ErrDamaged, value)
 			}
-		case path[0] == bucketUploads, path[0] == bucketJobs:
-			if path[0] == bucketUploads {
+		case path[0] == bucketUploads, path[0] == bucketJobs, path[0] == bucketWorkflows:
+			switch path[0] {
+			case bucketUploads:
 				h.Uploads++
-			} else {
+			case bucketJobs:
 				h.Jobs++
+			default:
+				h.Workflows++
 			}
 			sealed = faulty(sealed, 2, path[0], string(key), value)
 			if len(sealed) > 0 {
@@ -67,7 +72,7 @@ func readHealth(f io.ReaderAt, size int64) (Health, error) {
 	}
 	h.Torn, h.Newer = r.Torn, h.Version > schema
 	h.full = int64(r.Meta.Pages) * r.Meta.PageSize
-	for _, name := range []string{bucketUploads, bucketJobs} {
+	for _, name := range recordBuckets(h.Version) {
 		if !h.Newer && !slices.Contains(r.Buckets, name) {
 			return h, of(ErrDamaged, "damaged: it has no bucket %s", name)
 		}
@@ -80,6 +85,15 @@ func readHealth(f io.ReaderAt, size int64) (Health, error) {
 		h.Bad = sealed
 	}
 	return h, nil
+}
+
+// recordBuckets are those that a database of a schema version has.
+func recordBuckets(version int) []string {
+	all := []string{bucketUploads, bucketJobs}
+	if version >= 3 {
+		all = append(all, bucketWorkflows)
+	}
+	return all
 }
 
 // faulty adds a record to bad if it cannot be read as one of that version.

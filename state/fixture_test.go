@@ -55,6 +55,18 @@ func fixtureRecords() (uploads []Upload, jobs []Job) {
 	return uploads, jobs
 }
 
+// fixtureWorkflows are in the fixtures from version 3 on.
+func fixtureWorkflows() (workflows []Workflow) {
+	for i := range 3 {
+		at := time.Date(2026, 3, 2, 12, 0, i, 987654321, time.UTC)
+		workflows = append(workflows, Workflow{
+			Workspace: "yard", ID: fmt.Sprintf("count-%d", i), Created: at, Updated: at.Add(time.Hour),
+			Specification: json.RawMessage(`{"version":"1.0","inputs":[],"steps":[],"outputs":[]}`),
+		})
+	}
+	return workflows
+}
+
 func fill(t *testing.T, d *DB) {
 	t.Helper()
 	uploads, jobs := fixtureRecords()
@@ -66,6 +78,11 @@ func fill(t *testing.T, d *DB) {
 		}
 		for _, j := range jobs {
 			if err := tx.Jobs().Put(j.ID, j); err != nil {
+				return err
+			}
+		}
+		for _, w := range fixtureWorkflows() {
+			if err := tx.Workflows().Put(w.Workspace+"/"+w.ID, w); err != nil {
 				return err
 			}
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // schema is the version that this program writes.
-const schema = 2
+const schema = 3
 
 const keySchema = "schema"
 
@@ -26,6 +26,7 @@ type step struct {
 func steps() []step {
 	return []step{
 		{2, "each record begins with a sum, and there is a quarantine", addSums},
+		{3, "there are workflows that have a name", addWorkflows},
 	}
 }
 
@@ -77,7 +78,7 @@ func parseSchema(raw []byte) (v int, ok bool) {
 
 // makeBuckets is what a new database begins with.
 func makeBuckets(tx *bolt.Tx) error {
-	for _, name := range []string{bucketUploads, bucketJobs, bucketQuarantine} {
+	for _, name := range append(recordBuckets(schema), bucketQuarantine) {
 		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
 			return err
 		}
@@ -110,5 +111,12 @@ func addSums(tx *bolt.Tx) error {
 		}
 	}
 	_, err := tx.CreateBucketIfNotExists([]byte("quarantine"))
+	return err
+}
+
+// addWorkflows is the step from version 2 to 3: from there on, a database without
+// the bucket is known to be damaged.
+func addWorkflows(tx *bolt.Tx) error {
+	_, err := tx.CreateBucketIfNotExists([]byte("workflows"))
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
@@ -20,7 +21,11 @@ func TestMigrations(t *testing.T) {
 				t.Fatal(err)
 			}
 			o := place(t, file, nil)
-			if h, err := healthOf(o.Path); err != nil || h.Version != v || len(h.Bad) > 0 || h.Uploads != 40 || h.Jobs != 12 {
+			workflows := 0
+			if v >= 3 {
+				workflows = 3
+			}
+			if h, err := healthOf(o.Path); err != nil || h.Version != v || len(h.Bad) > 0 || h.Uploads != 40 || h.Jobs != 12 || h.Workflows != workflows {
 				t.Fatalf("before: %+v %v", h, err)
 			}
 			d, how := opened(t, o)
@@ -28,6 +33,12 @@ func TestMigrations(t *testing.T) {
 				t.Errorf("%+v", how)
 			}
 			hasFixture(t, "migrated", d)
+			if got, err := d.Workflows().All(); err != nil || workflows > 0 && !reflect.DeepEqual(got, fixtureWorkflows()) || len(got) != workflows {
+				t.Errorf("%d workflows: %v", len(got), err)
+			}
+			if err := d.Workflows().Put("attic/new", Workflow{Workspace: "attic", ID: "new", Specification: []byte("{}")}); err != nil {
+				t.Error(err)
+			}
 			if err := d.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -128,5 +139,25 @@ func TestDamagedVersion(t *testing.T) {
 				t.Errorf("%q, of %d, is taken for version %d", bad, v, got)
 			}
 		}
+	}
+}
+
+// From version 3 on, a database without the workflows' bucket is damaged.
+func TestBucketsOfTheVersions(t *testing.T) {
+	file, err := os.ReadFile(filepath.Join("testdata", "v3.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := place(t, file, nil)
+	b, err := bolt.Open(o.Path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = b.Update(func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte("workflows")) })
+	if err := errors.Join(err, b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := healthOf(o.Path); !errors.Is(err, ErrDamaged) {
+		t.Errorf("%v, want ErrDamaged", err)
 	}
 }

@@ -113,3 +113,14 @@ type Attempt struct {
 	Started time.Time `json:"started,omitzero"`
 	Bytes   int64     `json:"bytes,omitempty"` // whole lines of the results' log then, by which progress is told
 }
+
+// Workflow is a workflow that is kept under a name. Times are UTC.
+type Workflow struct {
+	Workspace string `json:"workspace"`
+	ID        string `json:"id"` // within its workspace; its key is WORKSPACE/ID
+	// Specification is the workflow_specification, a JSON object.
+	Specification json.RawMessage `json:"specification"`
+
+	Created time.Time `json:"created,omitzero"`
+	Updated time.Time `json:"updated,omitzero"`
+}

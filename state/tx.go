@@ -10,8 +10,9 @@ import (
 
 // The buckets in the file.
 const (
-	bucketUploads = "uploads"
-	bucketJobs    = "jobs"
+	bucketUploads   = "uploads"
+	bucketJobs      = "jobs"
+	bucketWorkflows = "workflows" // from schema version 3 on
 	// Records that could not be read, as they were found.
 	bucketQuarantine = "quarantine"
 	bucketMeta       = "meta" // the schema's version
@@ -26,6 +27,9 @@ func (tx Tx) Uploads() TxBucket[Upload] { return in[Upload](tx, bucketUploads) }
 
 // Jobs is the jobs' bucket within the transaction.
 func (tx Tx) Jobs() TxBucket[Job] { return in[Job](tx, bucketJobs) }
+
+// Workflows is the workflows' bucket within the transaction.
+func (tx Tx) Workflows() TxBucket[Workflow] { return in[Workflow](tx, bucketWorkflows) }
 
 // txn is the part of a shared bbolt transaction that belongs to one caller.
 type txn struct {

@@ -22,7 +22,7 @@ type stateCheckCmd struct {
 
 type stateDumpCmd struct {
 	File   string `arg:"" optional:"" type:"path" help:"A database or backup. Default: the box's own."`
-	Bucket string `placeholder:"NAME" enum:"uploads,jobs,quarantine," default:"" help:"Only these records: uploads, jobs or quarantine."`
+	Bucket string `placeholder:"NAME" enum:"uploads,jobs,workflows,quarantine," default:"" help:"Only these records: uploads, jobs, workflows or quarantine."`
 }
 
 type stateBackupCmd struct {

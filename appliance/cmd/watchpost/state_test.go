@@ -15,7 +15,7 @@ func TestStateCommands(t *testing.T) {
 	t.Setenv("WATCHPOST_DATA", data)
 	dir := filepath.Join(data, "state")
 	db := filepath.Join(dir, "watchpost.db")
-	good, err := os.ReadFile("../../../state/testdata/v2.db")
+	good, err := os.ReadFile("../../../state/testdata/v3.db")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,12 +41,15 @@ func TestStateCommands(t *testing.T) {
 
 	step("check", exitInput, "", "no such file")
 	put(db, good)
-	step("check", exitOK, "good: version 2, 40 uploads, 12 jobs", "")
-	if n := strings.Count(step("dump", exitOK, `"bucket":"uploads"`, ""), "\n"); n != 52 {
-		t.Errorf("dump has %d lines, want 52", n)
+	step("check", exitOK, "good: version 3, 40 uploads, 12 jobs, 3 workflows", "")
+	if n := strings.Count(step("dump", exitOK, `"bucket":"uploads"`, ""), "\n"); n != 55 {
+		t.Errorf("dump has %d lines, want 55", n)
 	}
 	if out := step("dump --bucket jobs", exitOK, `"status":"set_aside"`, ""); strings.Contains(out, `"bucket":"uploads"`) {
 		t.Error("dump --bucket jobs has uploads")
+	}
+	if out := step("dump --bucket workflows", exitOK, `"workspace":"yard"`, ""); strings.Count(out, "\n") != 3 {
+		t.Error("dump --bucket workflows has not 3 lines")
 	}
 	step("dump --bucket cars", exitUsage, "", "uploads")
 	step("backup copy.db", exitOK, "40 uploads", "")

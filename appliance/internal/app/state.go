@@ -92,9 +92,9 @@ func (p Program) CheckState(_ context.Context, o StateOptions) (err error) {
 		fmt.Fprintln(os.Stderr, "the last write was cut off, or damaged later; the state before it is there")
 	}
 	if n := len(h.Bad); n > 0 {
-		return of(ErrState, "%s: %d of %d records cannot be read: the box puts them in quarantine at its next start, and takes what the newest backup has of them", path, n, h.Uploads+h.Jobs)
+		return of(ErrState, "%s: %d of %d records cannot be read: the box puts them in quarantine at its next start, and takes what the newest backup has of them", path, n, h.Uploads+h.Jobs+h.Workflows)
 	}
-	fmt.Printf("%s: good: version %d, %d uploads, %d jobs, %d in quarantine, %d bytes\n", path, h.Version, h.Uploads, h.Jobs, h.Quarantined, h.Bytes)
+	fmt.Printf("%s: good: version %d, %d uploads, %d jobs, %d workflows, %d in quarantine, %d bytes\n", path, h.Version, h.Uploads, h.Jobs, h.Workflows, h.Quarantined, h.Bytes)
 	return nil
 }
 
@@ -131,7 +131,7 @@ func (p Program) BackupState(_ context.Context, o StateOptions, to string) (err 
 	case err != nil:
 		return of(ErrOutput, "%w", err)
 	}
-	fmt.Printf("%s: a copy of %s: %d uploads, %d jobs\n", to, path, h.Uploads, h.Jobs)
+	fmt.Printf("%s: a copy of %s: %d uploads, %d jobs, %d workflows\n", to, path, h.Uploads, h.Jobs, h.Workflows)
 	return nil
 }
 
@@ -154,7 +154,7 @@ func (p Program) RestoreState(_ context.Context, o StateOptions, from string) er
 	case err != nil:
 		return err
 	}
-	fmt.Printf("%s: restored from %s: %d uploads, %d jobs\n", db.Path, r.From, r.Health.Uploads, r.Health.Jobs)
+	fmt.Printf("%s: restored from %s: %d uploads, %d jobs, %d workflows\n", db.Path, r.From, r.Health.Uploads, r.Health.Jobs, r.Health.Workflows)
 	if r.Aside != "" {
 		fmt.Printf("the one before is kept as %s\n", r.Aside)
 	}
