@@ -63,8 +63,10 @@ type worker struct {
 	cfg   Config
 	start link.Start
 	play  read // nil: what the source's address asks for
-	log   *slog.Logger
-	begun time.Time // zero of this run's time
+	// detector that a session looks with; nil: that of its model.
+	detector detector
+	log      *slog.Logger
+	begun    time.Time // zero of this run's time
 
 	ledger   ledger
 	limiter  limiter

@@ -177,6 +177,9 @@ func (s *sessionRun) enter(ctx context.Context, f *engine.Frame) {
 	if !s.decoded.leaky {
 		s.w.rest.pass(ctx)
 	}
+	if f.Captured == 0 {
+		f.Captured = monotonic()
+	}
 	s.played.Store(true)
 	s.w.ledger.decoded()
 	s.w.rate.frame()

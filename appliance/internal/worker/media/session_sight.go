@@ -57,9 +57,13 @@ func (w *worker) newSight() (*sight, error) {
 	crand.Read(seed[:])
 	g := &sight{ids: rand.NewChaCha8(seed)}
 	var err error
-	if w.start.Model == "" {
+	switch {
+	case w.detector != nil:
+		g.analysis = &analysis{detector: w.detector, scaler: engine.NewScaler()}
+		err = g.follow(w.start.Session.Tracker, 0, 0)
+	case w.start.Model == "":
 		err = g.watchMotion(w)
-	} else {
+	default:
 		err = g.watchWith(w)
 	}
 	if err != nil {
