@@ -8,7 +8,7 @@ MODE says where the frames come from:
     url      rtsp_url or mjpeg_url in the plan's request: the box pulls
     file     a file over the data channel video_upload
 
-PLAN is JSON; all of it is optional:
+PLAN is JSON, or - to read it from standard input; all of it is optional:
     request   fields of the request, besides the offer
     frames, fps, width, height   of the client's own frames (90, 15, 320, 240)
     receive   the box's video track is asked for (true);  codec   VP8 or H264, the only one offered
@@ -34,6 +34,7 @@ import time
 
 import aioice.ice
 import aiortc
+import av
 
 import pictures
 import session
@@ -151,7 +152,7 @@ class Player:
         await s.connected()
         for text in plan.get("say", []):
             s.say(text)
-        upload = asyncio.ensure_future(self.upload()) if self.mode == "file" else None
+        upload = asyncio.ensure_future(self.upload()) if plan.get("file") else None
         await self.until_the_end()
         if upload:
             upload.cancel()
@@ -237,9 +238,12 @@ def summary(value):
 async def main():
     if len(sys.argv) not in (3, 4) or sys.argv[1] not in ("camera", "byhand", "url", "file"):
         sys.exit(__doc__)
-    plan = json.loads(sys.argv[3]) if len(sys.argv) == 4 else {}
+    plan = {}
+    if len(sys.argv) == 4:
+        plan = json.loads(sys.stdin.read() if sys.argv[3] == "-" else sys.argv[3])
     if plan.get("loopback", True):
         aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
+    av.logging.set_level(av.logging.FATAL)  # encoders tell their life's story
     player = Player(sys.argv[1], sys.argv[2], plan)
     await player.play()
     player.report()
