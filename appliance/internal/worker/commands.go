@@ -3,90 +3,10 @@ package worker
 import (
 	"errors"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 )
-
-// mediaQueue is how many pictures of a peer's track may wait for the worker to
-// read them: some seconds, in which it comes up.
-const mediaQueue = 128
-
-// outbox holds what a worker is still to be told. It is bounded by its shape:
-// of each command only the latest matters, so a slot for each is enough, and
-// whoever gives a command never waits. Of a peer's pictures a bounded number waits.
-type outbox struct {
-	mu       sync.Mutex
-	start    *link.Start
-	want     *link.Want
-	throttle *link.Throttle
-	grow     *link.Grow
-	pause    *link.Pause
-	selected *link.Select
-	credit   *link.Credit
-	media    []link.AccessUnit // in order, at most mediaQueue
-	end      bool
-	keyframe [2]bool // by codec: H264, VP8
-	stop     bool
-	wake     chan struct{} // capacity 1
-}
-
-func (o *outbox) put(change func(*outbox)) {
-	o.mu.Lock()
-	change(o)
-	o.mu.Unlock()
-	select {
-	case o.wake <- struct{}{}:
-	default:
-	}
-}
-
-// take empties the outbox into messages, in the order that makes sense to a
-// worker: first what to do, last that it is over.
-func (o *outbox) take() []link.Message {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	var out []link.Message
-	if o.start != nil {
-		out = append(out, link.Message{Kind: link.KindStart, Value: *o.start})
-	}
-	if o.want != nil {
-		out = append(out, link.Message{Kind: link.KindWant, Value: *o.want})
-	}
-	if o.throttle != nil {
-		out = append(out, link.Message{Kind: link.KindThrottle, Value: *o.throttle})
-	}
-	if o.grow != nil {
-		out = append(out, link.Message{Kind: link.KindGrow, Value: *o.grow})
-	}
-	if o.pause != nil {
-		out = append(out, link.Message{Kind: link.KindPause, Value: *o.pause})
-	}
-	if o.selected != nil {
-		out = append(out, link.Message{Kind: link.KindSelect, Value: *o.selected})
-	}
-	if o.credit != nil {
-		out = append(out, link.Message{Kind: link.KindCredit, Value: *o.credit})
-	}
-	for _, u := range o.media {
-		out = append(out, link.Message{Kind: link.KindMedia, Value: u})
-	}
-	if o.end {
-		out = append(out, link.Message{Kind: link.KindEnd})
-	}
-	for i, codec := range [...]link.Codec{link.H264, link.VP8} {
-		if o.keyframe[i] {
-			out = append(out, link.Message{Kind: link.KindKeyframe, Value: link.Keyframe{Codec: codec}})
-		}
-	}
-	if o.stop {
-		out = append(out, link.Message{Kind: link.KindStop})
-	}
-	o.grow, o.pause, o.selected, o.credit, o.media, o.end = nil, nil, nil, nil, nil, false
-	o.start, o.want, o.throttle, o.keyframe, o.stop = nil, nil, nil, [2]bool{}, false
-	return out
-}
 
 // Want tells the worker which renditions somebody watches.
 func (w *Worker) Want(v link.Want) { w.out.put(func(o *outbox) { o.want = &v }) }
@@ -110,11 +30,10 @@ func (w *Worker) Credit(v link.Credit) { w.out.put(func(o *outbox) { o.credit = 
 // there was room for it. Where there was not, pictures up to the next keyframe are
 // of no use: the peer should be asked for one.
 func (w *Worker) Media(u link.AccessUnit) (ok bool) {
-	w.out.put(func(o *outbox) {
-		if ok = len(o.media) < mediaQueue; ok {
-			o.media = append(o.media, u)
-		}
-	})
+	w.out.put(func(o *outbox) { ok = o.addMedia(u) })
+	if !ok {
+		w.mediaMeter.Dropped(1)
+	}
 	return ok
 }
 

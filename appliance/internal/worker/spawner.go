@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 	"golang.org/x/sys/unix"
 )
@@ -50,6 +51,8 @@ type Config struct {
 	// (RLIMIT_FSIZE); 0: none. Beyond it a confined worker's write fails with EFBIG,
 	// which it reports; any other worker dies of SIGXFSZ.
 	FileLimit uint64
+	// Queues takes the queues of what workers are told; nil: they are not metered.
+	Queues *queue.Registry
 }
 
 func (c Config) withDefaults() Config {
@@ -88,6 +91,8 @@ type spawnRequest struct {
 
 // New returns a Spawner; it holds one OS thread until Close.
 func New(cfg Config, log *slog.Logger) (*Spawner, error) {
+	cfg.Queues.Declare("worker commands", queue.Latest)
+	cfg.Queues.Declare("worker media", queue.Refuse)
 	s := &Spawner{
 		cfg: cfg.withDefaults(), log: log,
 		requests: make(chan spawnRequest), quit: make(chan struct{}), gone: make(chan struct{}),

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 	"golang.org/x/sys/unix"
 )
@@ -26,8 +27,10 @@ type Worker struct {
 	conn   *link.Conn
 	handle func(link.Message)
 	out    outbox
-	began  time.Time
-	tail   *tail
+	// The outbox's entries among the box's queues; from run to reap.
+	commandMeter, mediaMeter *queue.Meter
+	began                    time.Time
+	tail                     *tail
 
 	beats    chan struct{} // capacity 1: Hello or a Beat came
 	handling atomic.Bool   // handle is running: silence is not the worker's
@@ -67,6 +70,8 @@ func (w *Worker) run(began time.Time, start link.Start, t *tail) {
 		w.signalGroup(unix.SIGKILL)
 	}
 	w.mu.Unlock()
+	w.commandMeter = w.cfg.Queues.Register("worker commands", queue.Latest, slots, w.out.commands)
+	w.mediaMeter = w.cfg.Queues.Register("worker media", queue.Refuse, mediaQueue, w.out.pictures)
 	w.out.put(func(o *outbox) { o.start = &start })
 	var others sync.WaitGroup
 	others.Go(w.write)
@@ -213,6 +218,8 @@ func (w *Worker) reap(others *sync.WaitGroup, stderrEnd <-chan struct{}) {
 	<-stderrEnd
 	err := w.cmd.Wait()
 
+	w.commandMeter.Close()
+	w.mediaMeter.Close()
 	w.exit = w.verdict(err, runtime)
 	w.owner.forget(w)
 	close(w.done)
