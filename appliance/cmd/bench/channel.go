@@ -9,8 +9,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pion/webrtc/v4"
@@ -43,6 +43,22 @@ func servePion(string) error {
 		}
 		w.WriteHeader(http.StatusCreated)
 		_, _ = io.WriteString(w, answer) // a peer that hung up times out
+	})
+	// The same for an offer of the worker protocol.
+	mux.HandleFunc("POST /initialise_webrtc_worker", func(w http.ResponseWriter, r *http.Request) {
+		var request struct {
+			Offer webrtc.SessionDescription `json:"webrtc_offer"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		answer, err := answerBare(api, strings.NewReader(request.Offer.SDP))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "context": nil, "type": "answer", "sdp": answer})
 	})
 	return http.Serve(l, mux)
 }
@@ -126,13 +142,7 @@ func uploadChannel(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer ours.stop()
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, self)
-	cmd.Env = append(os.Environ(), pionEnv+"=yes")
-	bare, err := started(cmd)
+	bare, err := startBarePion(ctx)
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,10 @@ func benchmarks() []benchmark {
 		{"upload-datachannel", uploadChannel},
 		{"upload-many", uploadMany},
 		{"crash", crashRounds},
+		{"session", session},
+		{"setup", setup},
+		{"soak", soakSessions},
+		{"stall", stall},
 	}
 }
 
@@ -44,7 +48,7 @@ func main() {
 	if livebench.IsClient() {
 		os.Exit(livebench.ClientMain())
 	}
-	for env, serve := range map[string]func(string) error{tusdEnv: serveTusd, pionEnv: servePion, timerEnv: serveTimer} {
+	for env, serve := range map[string]func(string) error{tusdEnv: serveTusd, pionEnv: servePion, timerEnv: serveTimer, loadEnv: serveLoad, loopEnv: serveLoop} {
 		if v := os.Getenv(env); v != "" {
 			fmt.Fprintln(os.Stderr, "bench:", serve(v))
 			os.Exit(1)

@@ -64,13 +64,18 @@ func (b *bench) startTusd(ctx context.Context) (*box, error) {
 // startPushBox runs the program with a data folder of its own; its one camera is as
 // good as none. extra is more configuration.
 func (b *bench) startPushBox(ctx context.Context, listen, extra string) (*box, error) {
+	return b.startBoxWith(ctx, listen, "cameras:\n  - {id: cam, source: \"test:black\", model: motion, capture: {width: 64, height: 64, fps: 1}}\n"+extra)
+}
+
+// startBoxWith runs the program with a data folder of its own; more is the cameras and
+// what else its configuration has.
+func (b *bench) startBoxWith(ctx context.Context, listen, more string) (*box, error) {
 	dir := b.boxData()
 	if err := b.freshData(dir); err != nil {
 		return nil, err
 	}
-	cfg := fmt.Sprintf("listen: %q\ndata_dir: %q\nlog: {level: error}\nwebrtc: {listen: \"127.0.0.1:0\"}\nmodels: {dir: %q, default: yolox_nano}\n"+
-		"cameras:\n  - {id: cam, source: \"test:black\", model: motion, capture: {width: 64, height: 64, fps: 1}}\n%s",
-		listen, dir, filepath.Join(b.media, "models"), extra)
+	cfg := fmt.Sprintf("listen: %q\ndata_dir: %q\nlog: {level: error}\nwebrtc: {listen: \"127.0.0.1:0\"}\nmodels: {dir: %q, default: yolox_nano}\n%s",
+		listen, dir, filepath.Join(b.media, "models"), more)
 	path := filepath.Join(b.tmp, "push.yaml")
 	if err := os.WriteFile(path, []byte(cfg), 0o600); err != nil {
 		return nil, err

@@ -102,6 +102,26 @@ func (w *Worker) Play(ctx context.Context, units []Unit) error {
 	return nil
 }
 
+// Loop plays pictures again and again, their times going on, until ctx or the
+// connection ends.
+func (w *Worker) Loop(ctx context.Context, units []Unit) error {
+	if len(units) < 2 {
+		return errors.New("two pictures at least make a loop")
+	}
+	// What a picture lasts, so that the first follows the last as any does the one before.
+	length := units[len(units)-1].Timestamp - units[0].Timestamp
+	length += length / uint32(len(units)-1)
+	again := append([]Unit{}, units...)
+	for {
+		if err := w.Play(ctx, again); err != nil {
+			return err
+		}
+		for i := range again {
+			again[i].Timestamp += length
+		}
+	}
+}
+
 // feedback counts what the box asks of the sent track until that ends.
 func (w *Worker) feedback(s *webrtc.RTPSender) {
 	for {
