@@ -52,6 +52,7 @@ type WebRTC struct {
 	ICEServers      []ICEServer `yaml:"ice_servers,omitempty" doc:"STUN and TURN servers. None is needed inside one network."`
 	Offline         bool        `yaml:"offline,omitempty" doc:"Contact no STUN or TURN server, not even one that a client of a session names. For boxes without a way out."`
 	MaxViewers      int         `yaml:"max_viewers" min:"1" max:"10000" doc:"How many viewers are served at once, all cameras together."`
+	MaxPublishers   int         `yaml:"max_publishers" min:"0" max:"64" doc:"How many videos may be published at once under names that no camera has (/api/v1/whip/NAME). Each is a camera for as long as it lasts."`
 }
 
 // ICEServer is one STUN or TURN server.
@@ -71,7 +72,7 @@ type Models struct {
 type Camera struct {
 	ID         string        `yaml:"id" need:"yes" pattern:"[a-z0-9][a-z0-9_-]{0,63}" doc:"Short name, unique, used in addresses, logs and metrics."`
 	Name       string        `yaml:"name,omitempty" doc:"What people call the camera. Default: the id."`
-	Source     string        `yaml:"source" need:"yes" secret:"yes" doc:"rtsp://USER:PASSWORD@HOST/PATH, a file (played in a loop), /dev/videoN, test:PATTERN or demo:"`
+	Source     string        `yaml:"source" need:"yes" secret:"yes" doc:"rtsp://USER:PASSWORD@HOST/PATH, http://HOST/PATH (MJPEG), a file (played in a loop), /dev/videoN, whip: (what is published to /api/v1/whip/ID), test:PATTERN or demo:"`
 	Transport  string        `yaml:"transport,omitempty" enum:"|tcp|udp" doc:"For rtsp:// and rtsps:// only. Empty: TCP first, then UDP."`
 	Model      string        `yaml:"model,omitempty" pattern:"[A-Za-z0-9][A-Za-z0-9._-]{0,127}" doc:"Name of an installed model, or motion. Default: models.default."`
 	Threshold  float32       `yaml:"threshold,omitempty" min:"0" max:"1" doc:"Least confidence of a detection. 0: the model's own."`
@@ -152,7 +153,7 @@ func Default() *Config {
 		Listen:   "127.0.0.1:8080",
 		DataDir:  "data",
 		Log:      Log{Level: "info", Format: "text"},
-		WebRTC:   WebRTC{MaxViewers: 100},
+		WebRTC:   WebRTC{MaxViewers: 100, MaxPublishers: 4},
 		Models:   Models{Default: "yolox-nano"},
 		Uploads:  Uploads{MaxSize: 64 << 30, Reserve: 1 << 30, MaxOpen: 256, Expiry: 24 * time.Hour, Keep: 24 * time.Hour},
 		Jobs:     Jobs{Concurrency: 1, Retries: 3, PauseForLive: true, MaxResults: 64 << 30},

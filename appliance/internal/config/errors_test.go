@@ -76,7 +76,9 @@ func TestEveryErrorHasItsPlaceAndAdvice(t *testing.T) {
 		{"ice credential of wrong type", "webrtc: {ice_servers: [{urls: ['turn:h'], username: x, credential: 4711}]}\n", `f:1:68: webrtc.ice_servers[0].credential: wants text, found a number; put it in quotes`},
 
 		{"scheme misspelt", "cameras:\n- {id: a, source: 'rstp://u:hunter2@h/s'}\n", `f:2:19: cameras[0].source: "rstp://" is not a kind of source; did you mean "rtsp://"?`},
-		{"scheme not served", "cameras:\n- {id: a, source: 'http://u:hunter2@h/s'}\n", `f:2:19: cameras[0].source: "http://" is not a kind of source; a source is rtsp://…, a file's path, /dev/videoN, test:PATTERN or demo:`},
+		{"scheme not served", "cameras:\n- {id: a, source: 'srt://u:hunter2@h/s'}\n", `f:2:19: cameras[0].source: "srt://" is not a kind of source; a source is rtsp://…, http://… (MJPEG), a file's path, /dev/videoN, whip:, test:PATTERN or demo:`},
+		{"whip with an address", "cameras:\n- {id: a, source: 'whip:b'}\n", `f:2:19: cameras[0].source: "whip:b" has something behind whip:; write "whip:"; publishers send to /api/v1/whip/ID with the camera's id`},
+		{"http without host", "cameras:\n- {id: a, source: 'http:///s'}\n", `f:2:19: cameras[0].source: the http address has no host; write http://USER:PASSWORD@HOST/PATH`},
 		{"file scheme", "cameras:\n- {id: a, source: 'file:///v/a.mp4'}\n", `f:2:19: cameras[0].source: file:// is not a source; write the path itself: "/v/a.mp4"`},
 		{"rtsp without host", "cameras:\n- {id: a, source: 'rtsp:///s'}\n", `f:2:19: cameras[0].source: the rtsp address has no host; write rtsp://USER:PASSWORD@HOST/PATH`},
 		{"rtsp bad escape", "cameras:\n- {id: a, source: 'rtsp://u:hunter2%zz@h/s'}\n", `f:2:19: cameras[0].source: the rtsp address cannot be read; in user names and passwords write special characters as %40 (@), %2F (/), %3A (:), %23 (#), %25 (%)`},

@@ -100,7 +100,7 @@ func TestNoErrorQuotesASecret(t *testing.T) {
 		"log: {level: '" + address + "'}", "listen: '" + address + "'", "webrtc: {public_addresses: ['" + address + "']}",
 		"webrtc: {ice_servers: [{urls: ['" + address + "']}]}", "cameras: [{id: '" + address + "'}]",
 		"cameras: [{id: a, source: x, model: '" + address + "'}]", "cameras: [{id: a, source: x, threshold: '" + address + "'}]",
-		"cameras: [{id: a, source: 'http" + address[4:] + "'}]", "cameras: [{id: a, source: ' " + address + "'}]",
+		"cameras: [{id: a, source: 'http" + address[4:] + "', capture: {width: 1}}]", "cameras: [{id: a, source: 'srt" + address[4:] + "'}]", "cameras: [{id: a, source: ' " + address + "'}]",
 		"cameras: [{id: a, source: x, stall_after: '" + address + "'}]", "models: {default: '" + address + "'}",
 		"'" + address + "': 1", "cameras: [{id: a, source: \"" + address + "\\n\"}]", "health: {stall_warn: '" + address + "'}",
 		"cameras: [{id: a, source: x, picture: {bitrate: '" + address + "'}}]", "data_dir: [" + address + "]",

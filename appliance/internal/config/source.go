@@ -17,6 +17,8 @@ type Kind string
 // The kinds of sources.
 const (
 	KindRTSP    Kind = "rtsp"   // rtsp://… or rtsps://…
+	KindMJPEG   Kind = "mjpeg"  // http://… or https://… with motion JPEG
+	KindWHIP    Kind = "whip"   // whip: whatever is published to the camera's id
 	KindFile    Kind = "file"   // a path
 	KindDevice  Kind = "device" // /dev/videoN
 	KindPattern Kind = "test"   // test:PATTERN, or test: for smpte
@@ -42,10 +44,14 @@ func KindOf(source string) Kind {
 		return KindDemo
 	case strings.HasPrefix(source, "test:"):
 		return KindPattern
+	case strings.HasPrefix(source, "whip:") && !hasScheme:
+		return KindWHIP
 	case devicePath.MatchString(source):
 		return KindDevice
 	case hasScheme && (strings.EqualFold(scheme, "rtsp") || strings.EqualFold(scheme, "rtsps")):
 		return KindRTSP
+	case hasScheme && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https")):
+		return KindMJPEG
 	case hasScheme && !strings.ContainsAny(scheme, `/\ `):
 		return KindUnknown
 	}
@@ -74,20 +80,31 @@ func problemOf(source string) (problem, suggestion string) {
 		}
 		return "there is no test pattern " + quote(name), "the patterns are " + strings.Join(patterns, ", ")
 	case KindRTSP:
-		return rtspProblem(source)
+		return addressProblem(source, "rtsp", "rtsp://USER:PASSWORD@HOST/PATH", "554")
+	case KindMJPEG:
+		return addressProblem(source, "http", "http://USER:PASSWORD@HOST/PATH", "80, and 443 for https")
+	case KindWHIP:
+		if source != "whip:" {
+			return quote(source) + " has something behind whip:", `write "whip:"; publishers send to /api/v1/whip/ID with the camera's id`
+		}
 	case KindUnknown:
 		scheme, rest, _ := strings.Cut(source, "://")
-		const kinds = "a source is rtsp://…, a file's path, /dev/videoN, test:PATTERN or demo:"
+		const kinds = "a source is rtsp://…, http://… (MJPEG), a file's path, /dev/videoN, whip:, test:PATTERN or demo:"
 		switch {
 		case strings.EqualFold(scheme, "file"):
 			return "file:// is not a source", "write the path itself: " + strconv.Quote(plan.Redact(rest))
 		case nearest(strings.ToLower(scheme), []string{"rtsp"}) != "":
 			return quote(scheme+"://") + " is not a kind of source", didYouMean("rtsp://")
+		case strings.EqualFold(scheme, "whip"):
+			return "whip: has no address: publishers come to this box", `write "whip:"; publishers send to /api/v1/whip/ID with the camera's id`
 		}
 		return quote(scheme+"://") + " is not a kind of source", kinds
 	case KindFile:
 		if rest, ok := strings.CutPrefix(source, "rtsp:"); ok {
 			return "an rtsp source begins with rtsp://", "write " + strconv.Quote("rtsp://"+strings.TrimPrefix(plan.Redact("x://"+strings.TrimLeft(rest, "/")), "x://"))
+		}
+		if source == "whip" {
+			return `"whip" would be a file of that name`, `write "whip:" for what is published to the box, or "./whip" for the file`
 		}
 		if source == "demo" || source == "test" {
 			return quote(source) + " would be a file of that name", "write " + strconv.Quote(source+":") + " for the scene that the box draws, or " + strconv.Quote("./"+source) + " for the file"
@@ -102,21 +119,22 @@ func problemOf(source string) (problem, suggestion string) {
 	return "", ""
 }
 
-func rtspProblem(source string) (problem, suggestion string) {
+// addressProblem looks at a URL of one scheme, which is to look like form; usual is its port.
+func addressProblem(source, scheme, form, usual string) (problem, suggestion string) {
 	// url.Parse quotes what it was given, password and all: its text is dropped.
 	u, err := url.Parse(source)
 	if err != nil {
-		return "the rtsp address cannot be read", "in user names and passwords write special characters as %40 (@), %2F (/), %3A (:), %23 (#), %25 (%)"
+		return "the " + scheme + " address cannot be read", "in user names and passwords write special characters as %40 (@), %2F (/), %3A (:), %23 (#), %25 (%)"
 	}
 	if u.Hostname() == "" {
-		return "the rtsp address has no host", "write rtsp://USER:PASSWORD@HOST/PATH"
+		return "the " + scheme + " address has no host", "write " + form
 	}
 	if strings.ContainsRune(u.Path, '@') && u.User == nil {
-		return "the rtsp address has an @ behind its host", "in user names and passwords write / as %2F, ? as %3F and # as %23"
+		return "the " + scheme + " address has an @ behind its host", "in user names and passwords write / as %2F, ? as %3F and # as %23"
 	}
 	if p := u.Port(); p != "" {
 		if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 {
-			return "the rtsp address has no valid port", "a port is a number from 1 to 65535; the usual one is 554"
+			return "the " + scheme + " address has no valid port", "a port is a number from 1 to 65535; the usual one is " + usual
 		}
 	}
 	return "", ""
@@ -156,7 +174,9 @@ func titleFor(source string) string {
 		return "demo"
 	case KindPattern:
 		return strings.TrimSuffix("test "+strings.TrimPrefix(source, "test:"), " ")
-	case KindRTSP, KindUnknown:
+	case KindWHIP:
+		return "whip"
+	case KindRTSP, KindMJPEG, KindUnknown:
 		_, rest, _ := strings.Cut(plan.Redact(source), "://")
 		rest = strings.TrimSuffix(strings.TrimPrefix(rest, "***@"), "***")
 		rest = strings.Trim(rest, "/")

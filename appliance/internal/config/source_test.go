@@ -11,7 +11,7 @@ func TestKindOf(t *testing.T) {
 	for source, want := range map[string]Kind{
 		"rtsp://h/s": KindRTSP, "RTSP://h/s": KindRTSP, "/dev/video0": KindDevice, "/dev/video12": KindDevice,
 		"test:smpte": KindPattern, "demo:": KindDemo, "clip.mp4": KindFile, "/a/b c.mp4": KindFile,
-		"http://h/s": KindUnknown, "rtsps://h": KindRTSP, "test:": KindPattern, "/dev/null": KindFile, "./odd/x://y": KindFile,
+		"http://h/s": KindMJPEG, "HTTPS://h/s": KindMJPEG, "whip:": KindWHIP, "whip:x": KindWHIP, "whip://h": KindUnknown, "srt://h/s": KindUnknown, "rtsps://h": KindRTSP, "test:": KindPattern, "/dev/null": KindFile, "./odd/x://y": KindFile,
 	} {
 		if got := KindOf(source); got != want {
 			t.Errorf("%q is %q, want %q", source, got, want)
@@ -59,6 +59,8 @@ func TestFromSource(t *testing.T) {
 		{"third/clip.avi", "clip-3"},
 		{"rtsp://admin:hunter2@Cam-1.lan:554/live/main?token=hunter2", "cam-1-lan-live-main"},
 		{"rtsp://192.168.1.9", "192-168-1-9"},
+		{"http://user:hunter2@cam.lan:8080/video?action=stream", "cam-lan-video"},
+		{"whip:", "whip"},
 		{"rtsp://h/user=admin&password=hunter2", "h"},
 		{"/видео/камера.mp4", "camera"},
 		{strings.Repeat("x", 100) + ".mp4", strings.Repeat("x", 64)},
