@@ -98,6 +98,8 @@ func (w *worker) reader() read {
 		return readDemo
 	case isMJPEG(url):
 		return readMJPEG
+	case w.published != nil:
+		return w.published.read
 	case w.session != nil && w.session.inbox != nil:
 		return w.session.inbox.read
 	}

@@ -75,7 +75,8 @@ type worker struct {
 	analysis atomic.Pointer[analysis]
 	stage    atomic.Pointer[pictureStage]
 
-	session *sessionRun // mode "session"
+	published *inbox      // mode "live": a publisher's track; else nil
+	session   *sessionRun // mode "session"
 
 	// Modes "file" and "session".
 	feed     feed
@@ -98,8 +99,11 @@ func (w *worker) run(ctx context.Context) error {
 		},
 	}
 	w.status = link.Status{State: link.Connecting}
-	if w.start.Mode == "session" {
+	switch {
+	case w.start.Mode == "session":
 		w.session = newSession(w)
+	case w.start.Mode == "live" && peerCodec(w.start.Source.URL) != "":
+		w.published = newInbox(w)
 	}
 	if w.play == nil {
 		w.play = w.reader()
@@ -184,7 +188,7 @@ func (w *worker) commands(cancel context.CancelCauseFunc) {
 		case link.Pause:
 			w.pause(v)
 		default:
-			if w.session != nil && w.session.command(msg) {
+			if w.session != nil && w.session.command(msg) || w.published != nil && w.published.command(msg) {
 				continue
 			}
 			w.log.Warn("an unexpected command was ignored", "kind", msg.Kind)

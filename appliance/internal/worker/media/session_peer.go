@@ -37,7 +37,8 @@ type inbox struct {
 	tooFull int           // units and bytes that may wait
 }
 
-// What may wait of a peer's track. A realtime session is not to be behind by much.
+// What may wait of a peer's track. A camera or a realtime session is not to be behind by
+// much.
 const (
 	inboxUnits = 256 // some eight seconds
 	inboxLive  = 30
@@ -50,7 +51,7 @@ const refreshPause = 500 * time.Millisecond
 
 func newInbox(w *worker) *inbox {
 	b := &inbox{w: w, codec: peerCodec(w.start.Source.URL), wake: make(chan struct{}, 1), tooFull: inboxUnits}
-	if w.start.Session.Realtime {
+	if w.start.Session == nil || w.start.Session.Realtime {
 		b.tooFull = inboxLive
 	}
 	return b
@@ -80,6 +81,19 @@ func (b *inbox) put(u link.AccessUnit) {
 		return
 	}
 	b.ring()
+}
+
+// command carries out what concerns the peer's track; false: it is another's.
+func (b *inbox) command(msg link.Message) bool {
+	if u, ok := msg.Value.(link.AccessUnit); ok {
+		b.put(u)
+		return true
+	}
+	if msg.Kind == link.KindEnd {
+		b.end()
+		return true
+	}
+	return false
 }
 
 // end says that no more pictures come.
