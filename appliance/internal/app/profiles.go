@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"runtime/trace"
 	"strconv"
@@ -42,11 +43,15 @@ func newProfiles() http.Handler {
 	return mux
 }
 
-// lookup writes what there is at this moment.
-func lookup(name string, debug int) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
+// lookup writes what there is at this moment; with ?gc=1 after what nobody holds any
+// more was freed and given back, so that memory can be compared.
+func lookup(name string, detail int) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("gc") != "" {
+			debug.FreeOSMemory()
+		}
 		w.Header().Set("Content-Type", "application/octet-stream")
-		_ = pprof.Lookup(name).WriteTo(w, debug) // the reader went away
+		_ = pprof.Lookup(name).WriteTo(w, detail) // the reader went away
 	}
 }
 
