@@ -50,8 +50,11 @@ func main() {
 	}
 	for env, serve := range map[string]func(string) error{tusdEnv: serveTusd, pionEnv: servePion, timerEnv: serveTimer, loadEnv: serveLoad, loopEnv: serveLoop} {
 		if v := os.Getenv(env); v != "" {
-			fmt.Fprintln(os.Stderr, "bench:", serve(v))
-			os.Exit(1)
+			if err := serve(v); err != nil {
+				fmt.Fprintln(os.Stderr, "bench:", err)
+				os.Exit(1)
+			}
+			os.Exit(0)
 		}
 	}
 	os.Exit(run(os.Args[1:], os.Stdout))

@@ -51,10 +51,7 @@ func serveLoop(order string) error {
 			return err
 		}
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(result); err != nil {
-		return err
-	}
-	return errors.New("loop is done")
+	return json.NewEncoder(os.Stdout).Encode(result)
 }
 
 // onlyWait is what the machine itself does to whoever waits for a timer of 1 ms.
@@ -170,7 +167,9 @@ func startLooper(ctx context.Context, o loopOrder) (*looper, error) {
 
 func (l *looper) finish(into any) error {
 	_ = l.in.Close()
-	_ = l.cmd.Wait() // it ends as all of these do, with 1
+	if err := l.cmd.Wait(); err != nil {
+		return fmt.Errorf("a loop: %w", err)
+	}
 	if err := json.Unmarshal(l.out.Bytes(), into); err != nil {
 		return fmt.Errorf("a loop's report %q: %w", l.out.Bytes(), err)
 	}
