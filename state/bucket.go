@@ -65,6 +65,22 @@ func (b *Bucket[T]) All() (all []T, err error) {
 	return all, err
 }
 
+// Each gives take every record, ordered by id, one at a time, of one consistent
+// state; an error of take ends it. Records that cannot be read are left out and
+// logged. take must not call methods of DB or Bucket.
+func (b *Bucket[T]) Each(take func(T) error) error {
+	return b.db.View(func(tx Tx) error { return in[T](tx, b.name).Each(take) })
+}
+
+// Keys are the ids of all records, ordered, without a look at the records.
+func (b *Bucket[T]) Keys() (all []string, err error) {
+	err = b.db.View(func(tx Tx) error {
+		all, err = in[T](tx, b.name).Keys()
+		return err
+	})
+	return all, err
+}
+
 // TxBucket is a bucket within a transaction.
 type TxBucket[T any] struct {
 	tx   *txn
@@ -115,15 +131,36 @@ func (b TxBucket[T]) Update(id string, change func(*T) error) error {
 // out and logged.
 func (b TxBucket[T]) All() ([]T, error) {
 	var all []T
-	err := b.tx.each(b.name, func(id string, raw []byte) error {
+	err := b.Each(func(v T) error {
+		all = append(all, v)
+		return nil
+	})
+	return all, err
+}
+
+// Each gives take every record, ordered by id; an error of take ends it. Records
+// that cannot be read are left out and logged.
+func (b TxBucket[T]) Each(take func(T) error) error {
+	return b.tx.each(b.name, func(id string, raw []byte) error {
 		v, err := decode[T](b.name, id, raw)
 		var bad *RecordError
 		if errors.As(err, &bad) {
 			b.tx.log.Error("a record is left out", "bucket", b.name, "id", id, "reason", bad.Reason)
 			return nil
 		}
-		all = append(all, v)
-		return err
+		if err != nil {
+			return err
+		}
+		return take(v)
+	})
+}
+
+// Keys are the ids of all records, ordered.
+func (b TxBucket[T]) Keys() ([]string, error) {
+	var all []string
+	err := b.tx.each(b.name, func(id string, _ []byte) error {
+		all = append(all, id)
+		return nil
 	})
 	return all, err
 }

@@ -13,13 +13,19 @@ import (
 // bbolt's own Batch waits for a while with each first write, and runs functions
 // again when another one in the batch fails. Here each runs once.
 type group struct {
+	// places bounds the writers; one beyond waits for a place, in the order of coming.
+	places chan struct{}
+
 	mu      sync.Mutex
 	waiting []*call
 	leading bool
 }
 
-// maxGroup bounds the writes in one transaction.
+// maxGroup bounds the writes in one transaction, and those that wait for it: as many
+// as the next one takes.
 const maxGroup = 1024
+
+func newGroup() group { return group{places: make(chan struct{}, 2*maxGroup)} }
 
 // call is one writer's part. One answer comes: lead, or the outcome.
 type call struct {
@@ -32,6 +38,8 @@ type call struct {
 // do has fn take part in a transaction that commit carries out, and returns once
 // it is on disk or refused.
 func (g *group) do(fn func(Tx) error, commit func([]*call) error) error {
+	g.places <- struct{}{}
+	defer func() { <-g.places }()
 	c := &call{fn: fn, answer: make(chan bool, 1)}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, c)

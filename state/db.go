@@ -92,6 +92,10 @@ func (d *DB) Update(fn func(Tx) error) error {
 	return d.group.do(fn, d.commit)
 }
 
+// Writers is how many Updates are under way or wait, and how many may; who comes
+// beyond waits to be among them.
+func (d *DB) Writers() (n, most int) { return len(d.group.places), cap(d.group.places) }
+
 // commit carries out a group of writes; there is one at a time.
 func (d *DB) commit(calls []*call) error {
 	if err := d.ready(); err != nil {

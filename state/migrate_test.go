@@ -36,6 +36,9 @@ func TestMigrations(t *testing.T) {
 			if got, err := d.Workflows().All(); err != nil || workflows > 0 && !reflect.DeepEqual(got, fixtureWorkflows()) || len(got) != workflows {
 				t.Errorf("%d workflows: %v", len(got), err)
 			}
+			if keys, err := d.Workflows().Keys(); err != nil || len(keys) != workflows || workflows > 0 && keys[2] != "yard/count-2" {
+				t.Errorf("keys %q: %v", keys, err)
+			}
 			if err := d.Workflows().Put("attic/new", Workflow{Workspace: "attic", ID: "new", Specification: []byte("{}")}); err != nil {
 				t.Error(err)
 			}

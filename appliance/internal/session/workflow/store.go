@@ -43,8 +43,22 @@ func NewStore(db *state.DB, models Models) (*Store, error) {
 	return &Store{db, models}, nil
 }
 
+// Listed is a workflow without its specification.
+type Listed struct {
+	Workspace, ID    string
+	Bytes            int // of its specification
+	Created, Updated time.Time
+}
+
 // List returns all workflows, ordered by workspace and id.
-func (s *Store) List() ([]state.Workflow, error) { return s.db.Workflows().All() }
+func (s *Store) List() ([]Listed, error) {
+	var all []Listed
+	err := s.db.Workflows().Each(func(w state.Workflow) error {
+		all = append(all, Listed{w.Workspace, w.ID, len(w.Specification), w.Created, w.Updated})
+		return nil
+	})
+	return all, err
+}
 
 // Get returns one. ErrUnknown: there is none of this name.
 func (s *Store) Get(workspace, id string) (state.Workflow, error) {
@@ -85,7 +99,7 @@ func (s *Store) Put(workspace, id string, specification json.RawMessage) (w stat
 		}
 		if created = !ok; ok {
 			w.Created = old.Created
-		} else if all, err := tx.Workflows().All(); err != nil {
+		} else if all, err := tx.Workflows().Keys(); err != nil {
 			return err
 		} else if len(all) >= MaxStored {
 			return fmt.Errorf("%w: the box keeps %d at most, so remove one first", ErrFull, MaxStored)
@@ -123,13 +137,9 @@ func (s *Store) Compile(r Request, workspace, id string) (*Graph, error) {
 	case errors.Is(err, ErrUnknown), errors.Is(err, ErrName):
 		refusal := refuse(configuration+".workflow_id", "this box keeps no workflow %.128q in the workspace %.128q", id, workspace).
 			want("one that was put to /api/v1/workflows/WORKSPACE/ID, or a workflow_specification")
-		all, err := s.List()
+		kept, err := s.db.Workflows().Keys()
 		if err != nil {
 			return nil, err
-		}
-		var kept []string
-		for _, w := range all {
-			kept = append(kept, w.Workspace+"/"+w.ID)
 		}
 		return nil, refusal.have(kept)
 	case err != nil:
