@@ -46,7 +46,8 @@ var errSlowReader = errors.New("the peer reads nothing")
 // closeTime is what a peer has to take the last messages of a channel.
 const closeTime = 5 * time.Second
 
-type channel struct {
+// DataChannel is a Channel over a detached data channel.
+type DataChannel struct {
 	ctx context.Context
 	dc  *webrtc.DataChannel
 	raw datachannel.ReadWriteCloser
@@ -55,8 +56,10 @@ type channel struct {
 	write sync.Mutex
 }
 
-func newChannel(ctx context.Context, dc *webrtc.DataChannel, raw datachannel.ReadWriteCloser) *channel {
-	c := &channel{ctx: ctx, dc: dc, raw: raw, low: make(chan struct{}, 1)}
+// NewChannel makes one of a channel that was detached (raw), which it owns from then on.
+// Writers give up when ctx ends; readers end with the connection.
+func NewChannel(ctx context.Context, dc *webrtc.DataChannel, raw datachannel.ReadWriteCloser) *DataChannel {
+	c := &DataChannel{ctx: ctx, dc: dc, raw: raw, low: make(chan struct{}, 1)}
 	dc.SetBufferedAmountLowThreshold(lowWater)
 	dc.OnBufferedAmountLow(func() {
 		select {
@@ -67,11 +70,16 @@ func newChannel(ctx context.Context, dc *webrtc.DataChannel, raw datachannel.Rea
 	return c
 }
 
-func (c *channel) Read(p []byte) (int, bool, error) { return c.raw.ReadDataChannel(p) }
-func (c *channel) Write(p []byte) error             { return c.send(p, false) }
-func (c *channel) WriteText(p []byte) error         { return c.send(p, true) }
+// Read implements Channel.
+func (c *DataChannel) Read(p []byte) (int, bool, error) { return c.raw.ReadDataChannel(p) }
 
-func (c *channel) send(p []byte, text bool) error {
+// Write implements Channel.
+func (c *DataChannel) Write(p []byte) error { return c.send(p, false) }
+
+// WriteText implements Channel.
+func (c *DataChannel) WriteText(p []byte) error { return c.send(p, true) }
+
+func (c *DataChannel) send(p []byte, text bool) error {
 	c.write.Lock()
 	defer c.write.Unlock()
 	if err := c.room(slowReader, highWater); err != nil {
@@ -82,7 +90,7 @@ func (c *channel) send(p []byte, text bool) error {
 }
 
 // room waits until at most limit bytes wait for the peer.
-func (c *channel) room(patience time.Duration, limit uint64) error {
+func (c *DataChannel) room(patience time.Duration, limit uint64) error {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for c.dc.BufferedAmount() > limit {
@@ -98,8 +106,8 @@ func (c *channel) room(patience time.Duration, limit uint64) error {
 	return nil
 }
 
-// close lets the peer have what was written, then closes.
-func (c *channel) close() {
+// Close lets the peer have what was written, for which it has 5 s, then closes.
+func (c *DataChannel) Close() {
 	c.write.Lock()
 	defer c.write.Unlock()
 	_ = c.room(closeTime, 0) // who does not read by then goes without

@@ -110,7 +110,7 @@ func (ses *session) accept(dc *webrtc.DataChannel, services map[string]Service) 
 			ses.log.Warn("a channel could not be opened", "label", dc.Label(), "err", err)
 			return
 		}
-		ch := newChannel(ses.ctx, dc, raw)
+		ch := NewChannel(ses.ctx, dc, raw)
 		serve, known := services[dc.Label()]
 		ses.mu.Lock()
 		refused := ses.closing || ses.channels >= maxChannels
@@ -127,7 +127,7 @@ func (ses *session) accept(dc *webrtc.DataChannel, services map[string]Service) 
 		go func() {
 			defer ses.work.Done()
 			defer ses.release()
-			defer ch.close()
+			defer ch.Close()
 			if !known {
 				_ = ch.WriteText(problem("There is no service called " + printable(dc.Label()) + " on this box."))
 				return

@@ -163,6 +163,9 @@ type Options struct {
 	Intercept func(*webrtc.MediaEngine, *interceptor.Registry) error
 	// Tune changes a copy of the settings, as for detached data channels.
 	Tune func(*webrtc.SettingEngine)
+	// ICEServers are STUN and TURN servers that this connection asks for candidates, over
+	// sockets of its own, beside the shared ports; none: nobody outside is asked.
+	ICEServers []webrtc.ICEServer
 }
 
 // Peer makes a connection. The caller closes it.
@@ -184,7 +187,9 @@ func (f *Factory) Peer(o Options) (*webrtc.PeerConnection, error) {
 		o.Tune(&settings)
 	}
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithInterceptorRegistry(registry), webrtc.WithSettingEngine(settings))
-	pc, err := api.NewPeerConnection(f.config)
+	config := f.config
+	config.ICEServers = o.ICEServers
+	pc, err := api.NewPeerConnection(config)
 	if err != nil {
 		return nil, fmt.Errorf("new peer connection: %w", err)
 	}

@@ -1,0 +1,218 @@
+package rtcworker
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/pion/sdp/v3"
+	"github.com/pion/webrtc/v4"
+
+	"github.com/watchpost/watchpost/appliance/internal/live/ingest"
+	"github.com/watchpost/watchpost/appliance/internal/live/packet"
+	"github.com/watchpost/watchpost/appliance/internal/live/peer"
+)
+
+// Bounds of an offer.
+const (
+	maxSDP        = 256 << 10 // bytes
+	maxSections   = 16
+	maxCandidates = 64
+)
+
+// offer is what an SDP offer decides.
+type offer struct {
+	// sdp is the text, without candidates beyond what is tried.
+	sdp    string
+	codecs []peer.Codec
+	// out is the section over which the peer takes our track, in the one with its
+	// camera; -1: there is none. They may be the same.
+	out, in int
+	// outDirection is what the peer offered there; video the codec that is sent.
+	outDirection webrtc.RTPTransceiverDirection
+	video        string
+	// channels: the peer has data channels.
+	channels bool
+}
+
+// parseOffer reads an offer, for a session that sends video or not, and takes the
+// peer's camera or not.
+func parseOffer(text string, send, take bool) (*offer, error) {
+	const field, expected = "webrtc_offer.sdp", "an SDP offer with video sections, data channels, or both"
+	if len(text) > maxSDP {
+		return nil, wrong(field, expected, "%d bytes, an offer has at most %d", len(text), maxSDP)
+	}
+	var d sdp.SessionDescription
+	if err := d.UnmarshalString(text); err != nil {
+		return nil, wrong(field, expected, "it does not parse: %s", printable(err.Error()))
+	}
+	if n := len(d.MediaDescriptions); n == 0 || n > maxSections {
+		return nil, wrong(field, expected, "it has %d media sections, 1 to %d can be served", n, maxSections)
+	}
+	o := &offer{sdp: text, out: -1, in: -1}
+	var kinds []string
+	for i, m := range d.MediaDescriptions {
+		if _, only := m.Attribute("bundle-only"); m.MediaName.Port.Value == 0 && !only {
+			continue // it is refused by who offers it
+		}
+		switch m.MediaName.Media {
+		case "application":
+			o.channels = true
+		case "video":
+			direction := directionOf(&d, m)
+			if send && o.out < 0 && (direction == webrtc.RTPTransceiverDirectionSendrecv || direction == webrtc.RTPTransceiverDirectionRecvonly) {
+				o.out, o.outDirection = i, direction
+				kind, err := bestCodec(m)
+				if err != nil {
+					return nil, err
+				}
+				o.video = kind
+				kinds = append(kinds, kind)
+			}
+			if take && o.in < 0 && (direction == webrtc.RTPTransceiverDirectionSendrecv || direction == webrtc.RTPTransceiverDirectionSendonly) {
+				o.in = i
+				kind, err := bestCodec(m)
+				if err != nil {
+					return nil, err
+				}
+				kinds = append(kinds, kind)
+			}
+		}
+	}
+	if err := o.takeCodecs(kinds); err != nil {
+		return nil, err
+	}
+	return o, o.limitCandidates(&d)
+}
+
+// directionOf is a section's direction, which the session's stands in for, and else
+// is sendrecv (RFC 8866 section 6.7).
+func directionOf(d *sdp.SessionDescription, m *sdp.MediaDescription) webrtc.RTPTransceiverDirection {
+	for _, attributes := range [][]sdp.Attribute{m.Attributes, d.Attributes} {
+		for _, a := range attributes {
+			if direction := webrtc.NewRTPTransceiverDirection(a.Key); direction.String() == a.Key {
+				return direction
+			}
+		}
+	}
+	return webrtc.RTPTransceiverDirectionSendrecv
+}
+
+// bestCodec is the codec of a section that is served best: H.264, which boxes decode
+// and encode in hardware, before VP8.
+func bestCodec(m *sdp.MediaDescription) (string, error) {
+	var names []string
+	vp8 := false
+	for _, a := range m.Attributes {
+		if a.Key != "rtpmap" {
+			continue
+		}
+		format, value, _ := strings.Cut(a.Value, " ")
+		encoding, _, _ := strings.Cut(strings.TrimSpace(value), "/")
+		names = append(names, encoding)
+		fmtp := ""
+		for _, b := range m.Attributes {
+			if f, v, _ := strings.Cut(b.Value, " "); b.Key == "fmtp" && f == format {
+				fmtp = strings.TrimSpace(v)
+			}
+		}
+		switch codec, rank := packet.Rank(encoding, fmtp); {
+		case rank == 0:
+		case codec == packet.CodecH264:
+			return codec, nil
+		default:
+			vp8 = true
+		}
+	}
+	if vp8 {
+		return packet.CodecVP8, nil
+	}
+	slices.Sort(names)
+	return "", &refusal{
+		status: http.StatusUnprocessableEntity, field: "webrtc_offer.sdp",
+		message:   "webrtc_offer.sdp: the offer's video codecs are " + printable(strings.Join(slices.Compact(names), ", ")) + "; none of them can be served",
+		expected:  "H264 with packetization-mode=1, or VP8, among the codecs of a video section",
+		available: []string{"H264", "VP8"},
+	}
+}
+
+// takeCodecs has the connection know those codecs and no others, with the peer's own
+// payload types and parameters.
+func (o *offer) takeCodecs(kinds []string) error {
+	if len(kinds) == 0 {
+		return nil
+	}
+	all, err := ingest.Offered(o.sdp)
+	if err != nil {
+		return wrong("webrtc_offer.sdp", "H264 with packetization-mode=1, or VP8", "%s", printable(err.Error()))
+	}
+	for _, c := range all {
+		kind := packet.CodecVP8
+		if c.MimeType == webrtc.MimeTypeH264 {
+			kind = packet.CodecH264
+		}
+		if slices.Contains(kinds, kind) {
+			o.codecs = append(o.codecs, c)
+		}
+	}
+	return nil
+}
+
+// limitCandidates takes candidates beyond maxCandidates out of the offer: each one has
+// this box send checks to wherever it points.
+func (o *offer) limitCandidates(d *sdp.SessionDescription) error {
+	n := 0
+	for _, m := range d.MediaDescriptions {
+		m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {
+			if a.Key != "candidate" {
+				return false
+			}
+			n++
+			return n > maxCandidates
+		})
+	}
+	if n <= maxCandidates {
+		return nil
+	}
+	text, err := d.Marshal()
+	if err != nil {
+		return wrong("webrtc_offer.sdp", "an SDP offer", "it cannot be shortened: %s", printable(err.Error()))
+	}
+	o.sdp = string(text)
+	return nil
+}
+
+// settle gives the video sections of our answer the directions that they have in truth:
+// the WebRTC stack says "sendonly" of one over which nobody sends, and takes every camera.
+func (o *offer) settle(answer string) (string, error) {
+	var d sdp.SessionDescription
+	if err := d.UnmarshalString(answer); err != nil {
+		return "", err
+	}
+	for i, m := range d.MediaDescriptions {
+		// With rtcp-mux there is no second component, though the stack lists it.
+		m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {
+			f := strings.Fields(a.Value)
+			return a.Key == "candidate" && len(f) > 1 && f[1] == "2"
+		})
+		if m.MediaName.Media != "video" || m.MediaName.Port.Value == 0 {
+			continue
+		}
+		direction := webrtc.RTPTransceiverDirectionInactive
+		switch {
+		case i == o.out && i == o.in:
+			direction = webrtc.RTPTransceiverDirectionSendrecv
+		case i == o.out:
+			direction = webrtc.RTPTransceiverDirectionSendonly
+		case i == o.in:
+			direction = webrtc.RTPTransceiverDirectionRecvonly
+		}
+		for j, a := range m.Attributes {
+			if webrtc.NewRTPTransceiverDirection(a.Key).String() == a.Key {
+				m.Attributes[j] = sdp.NewPropertyAttribute(direction.String())
+			}
+		}
+	}
+	text, err := d.Marshal()
+	return string(text), err
+}
