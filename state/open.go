@@ -111,7 +111,7 @@ func Open(o Options) (*DB, Opened, error) {
 	if err != nil {
 		return nil, Opened{}, err
 	}
-	d := &DB{opt: o, log: o.Log, lock: l}
+	d := &DB{opt: o, log: o.Log, lock: l, group: newGroup()}
 	opened, err := d.open()
 	if err != nil {
 		if d.bolt != nil {
