@@ -58,7 +58,7 @@ func (b *box) openPushRoad() (err error) {
 		return err
 	}
 	in.uploads, err = upload.Open(upload.Deps{
-		Log: log, DB: in.db, Spool: in.files, Registerer: b.registry,
+		Log: log, DB: in.db, Spool: in.files, Registerer: b.registry, Queues: b.queues,
 		OnComplete: in.jobs.Completed, InUse: in.jobs.InUse, Admit: in.admit, Unsure: unsure(in.opened),
 	}, uploadConfig(cfg))
 	if err != nil {

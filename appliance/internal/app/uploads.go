@@ -109,7 +109,7 @@ func moment(t time.Time) *time.Time {
 // roads builds the HTTP roads of uploads. check tells whether settings can be had
 // on this box; nil: all can.
 func (b *box) roads(u *uploads, maxSize int64, check func(state.Settings) error) (t *tus.Handler, p *plain.Handler, err error) {
-	turns := intake.NewTurns(0, b.registry)
+	turns := intake.NewTurns(0, b.registry, b.queues)
 	t, err = tus.New(tus.Deps{Log: b.p.Log, Uploads: u.all, Turns: turns, Check: check}, tus.Config{MaxSize: maxSize})
 	if err != nil {
 		return nil, nil, err

@@ -86,6 +86,7 @@ func (s *Uploads) turn(ctx context.Context) error {
 	case <-s.stop:
 		return errClosed()
 	case <-t.C:
+		s.queues.appends.Dropped(1)
 		return fail(ErrTooMany, "%d transfers are running, as many as there is memory for: try again later", cap(s.appending))
 	}
 }

@@ -137,13 +137,8 @@ func (s *Uploads) claim(e *entry) error {
 	if all := len(s.byID) + len(s.making); all >= maxUploads {
 		return fail(ErrTooMany, "the box keeps %d files, as many as it can list: remove some, or wait for uploads.keep to pass", all)
 	}
-	open := len(s.making)
-	for _, other := range s.byID {
-		if status, _ := other.status(); status == state.UploadReceiving {
-			open++
-		}
-	}
-	if open >= s.cfg.MaxOpen {
+	if open := s.openLocked(); open >= s.cfg.MaxOpen {
+		s.queues.open.Dropped(1)
 		return fail(ErrTooMany, "%d uploads are unfinished, as many as may be (uploads.max_open): finish or remove some, or try again later", open)
 	}
 	if err := s.promiseLocked(e, max(e.rec.Size, 0)); err != nil {
@@ -151,6 +146,17 @@ func (s *Uploads) claim(e *entry) error {
 	}
 	s.making[e.id] = true
 	return nil
+}
+
+// openLocked is how many uploads are unfinished; mu is held.
+func (s *Uploads) openLocked() int {
+	open := len(s.making)
+	for _, other := range s.byID {
+		if status, _ := other.status(); status == state.UploadReceiving {
+			open++
+		}
+	}
+	return open
 }
 
 func (s *Uploads) unclaim(e *entry) {

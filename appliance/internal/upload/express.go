@@ -57,6 +57,7 @@ func (a *appender) express(ctx context.Context, r io.Reader) (ok bool, err error
 	}
 	bufs := a.s.large.take(expressBuffers)
 	if bufs == nil {
+		a.s.queues.express.Dropped(1)
 		return false, nil
 	}
 	a.endFeed() // its buffers are others

@@ -121,7 +121,7 @@ func TestHashMismatch(t *testing.T) {
 	refusedWith(t, "bytes for a refused upload", err, ErrGone)
 	until(t, "its bytes are removed", func() bool { return disk.Content(i.ID) == nil })
 	families, err := r.Gather()
-	if err != nil || len(families) < 10 {
+	if err != nil || len(families) < 8 {
 		t.Error(len(families), err)
 	}
 }

@@ -26,8 +26,6 @@ var (
 	uploadsDesc  = prometheus.NewDesc("watchpost_uploads", "Uploads, by status.", []string{"status"}, nil)
 	promisedDesc = prometheus.NewDesc("watchpost_uploads_promised_bytes", "Bytes that uploads have taken or were promised; uploads.quota bounds them.", nil, nil)
 	trashDesc    = prometheus.NewDesc("watchpost_uploads_removing", "Files that wait for being removed.", nil, nil)
-	depthDesc    = prometheus.NewDesc("watchpost_uploads_queue_depth", "What is in a queue of the uploads. Policy: wait, or refuse after a while.", []string{"queue", "policy"}, nil)
-	boundDesc    = prometheus.NewDesc("watchpost_uploads_queue_bound", "What a queue of the uploads may hold.", []string{"queue", "policy"}, nil)
 )
 
 func newMeter(r prometheus.Registerer, s *Uploads) (*meter, error) {
@@ -98,7 +96,7 @@ func (s *Uploads) refuse(err error) error {
 
 // Describe implements prometheus.Collector.
 func (m *meter) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{uploadsDesc, promisedDesc, trashDesc, depthDesc, boundDesc} {
+	for _, d := range []*prometheus.Desc{uploadsDesc, promisedDesc, trashDesc} {
 		out <- d
 	}
 }
@@ -121,17 +119,4 @@ func (m *meter) Collect(out chan<- prometheus.Metric) {
 	m.s.mu.Unlock()
 	gauge(promisedDesc, promised)
 	gauge(trashDesc, int64(trash))
-	for _, q := range []struct {
-		name, policy string
-		depth, bound int
-	}{
-		{"append", "refuse after 30 s", len(m.s.appending), cap(m.s.appending)},
-		{"place", "wait", m.s.placing.used(), m.s.placing.bound()},
-		{"express", "use the slower road", m.s.large.used(), m.s.large.bound()},
-		{"sync", "wait", len(m.s.syncs), cap(m.s.syncs)},
-		{"open", "refuse", byStatus[state.UploadReceiving], m.s.cfg.MaxOpen},
-	} {
-		gauge(depthDesc, int64(q.depth), q.name, q.policy)
-		gauge(boundDesc, int64(q.bound), q.name, q.policy)
-	}
 }

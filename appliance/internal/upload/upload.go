@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 	"github.com/watchpost/watchpost/state"
 	"github.com/watchpost/watchpost/state/spool"
 )
@@ -24,6 +25,8 @@ type Deps struct {
 	Spool *spool.Dir
 	// Registerer of the metrics; nil: none.
 	Registerer prometheus.Registerer
+	// Queues of the box; nil: those of the uploads are not metered.
+	Queues *queue.Registry
 	// OnComplete is called in the transaction in which an upload becomes complete: what it
 	// puts is there with it or not at all. Its error leaves the upload in
 	// "checking"; it is tried again. It must not wait for anything, nor call
@@ -74,9 +77,10 @@ func (c Config) withDefaults() Config {
 
 // Uploads are the pushed files of a box. All methods may be called from any goroutine.
 type Uploads struct {
-	deps  Deps
-	cfg   Config
-	meter *meter
+	deps   Deps
+	cfg    Config
+	meter  *meter
+	queues queues
 
 	// appending bounds the Appends that run, each of which has two of buffers, and some of large while
 	// there are any; placing are the buffers of all that Place was given.
@@ -138,6 +142,7 @@ func Open(d Deps, c Config) (*Uploads, error) {
 		return nil, err
 	}
 	s.meter = m
+	s.queues = s.meterQueues(d.Queues)
 	return s, nil
 }
 
@@ -180,6 +185,7 @@ func (s *Uploads) Close() error {
 		}
 	}
 	s.meter.unregister()
+	s.queues.close()
 	return errors.Join(all...)
 }
 

@@ -6,12 +6,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 	"github.com/watchpost/watchpost/appliance/internal/upload"
 )
 
 // Turns decides who writes. All roads of one box share one.
 type Turns struct {
 	bodies chan struct{} // a place for each request whose body is taken
+	meter  *queue.Meter
 
 	mu      sync.Mutex
 	holders map[string]*holder // by upload id
@@ -26,8 +28,8 @@ type holder struct {
 }
 
 // NewTurns has at most bodies requests bring bytes at a time; 0: 128. The metrics
-// go to r; nil: nowhere.
-func NewTurns(bodies int, r prometheus.Registerer) *Turns {
+// go to r, and what is told of the queue to q; nil: nowhere. It lives as long as q.
+func NewTurns(bodies int, r prometheus.Registerer, q *queue.Registry) *Turns {
 	if bodies <= 0 {
 		bodies = 128
 	}
@@ -42,6 +44,7 @@ func NewTurns(bodies int, r prometheus.Registerer) *Turns {
 			prometheus.GaugeOpts{Name: "watchpost_upload_requests", Help: "Upload requests whose body is being taken."},
 			func() float64 { return float64(len(t.bodies)) }))
 	}
+	t.meter = q.Register("upload bodies", queue.Refuse, cap(t.bodies), func() int { return len(t.bodies) })
 	return t
 }
 
@@ -53,6 +56,7 @@ func (t *Turns) Enter() (leave func(), err error) {
 		return func() { <-t.bodies }, nil
 	default:
 		t.refused.Inc()
+		t.meter.Dropped(1)
 		return nil, Wrong(upload.ErrTooMany, "%d files arrive already, as many as may at a time: try again in a moment", cap(t.bodies))
 	}
 }

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestTheNewerWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := NewTurns(0, nil)
+		turns := NewTurns(0, nil, nil)
 		asked := make(chan struct{}, 9)
 		give, err := turns.Take(t.Context(), "a", func() { asked <- struct{}{} })
 		if err != nil {
@@ -56,7 +56,7 @@ func TestTheNewerWins(t *testing.T) {
 
 func TestWaitingForATurnEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := NewTurns(0, nil)
+		turns := NewTurns(0, nil, nil)
 		give, err := turns.Take(t.Context(), "a", nil) // does not yield
 		if err != nil {
 			t.Fatal(err)
@@ -71,7 +71,7 @@ func TestWaitingForATurnEnds(t *testing.T) {
 }
 
 func TestOneWriterAtATime(t *testing.T) {
-	turns := NewTurns(0, prometheus.NewRegistry())
+	turns := NewTurns(0, prometheus.NewRegistry(), nil)
 	var writing atomic.Int32
 	var wg sync.WaitGroup
 	for range 50 {
@@ -97,7 +97,7 @@ func TestOneWriterAtATime(t *testing.T) {
 }
 
 func TestBodiesAreCounted(t *testing.T) {
-	turns := NewTurns(2, nil)
+	turns := NewTurns(2, nil, nil)
 	first, err := turns.Enter()
 	if err != nil {
 		t.Fatal(err)

@@ -89,7 +89,7 @@ func TestAFileInParts(t *testing.T) {
 		t.Errorf("after the end: %+v", v)
 	}
 	b.Reopen() // the box starts anew
-	b.serve(Config{}, intake.NewTurns(0, nil))
+	b.serve(Config{}, intake.NewTurns(0, nil, nil))
 	digest := sha256.Sum256(data[cut-5 : mid])
 	bad := sha256.Sum256(nil)
 	b.problem(b.do("PUT", "/"+first.ID, bytes.NewReader(data[cut-5:mid]), "Content-Range", part(cut-5, mid), "Content-Digest", intake.Digest(bad[:])), 460, "")
@@ -173,7 +173,7 @@ func TestWhatIsWrongIsTold(t *testing.T) {
 
 func TestTooManyAtOnce(t *testing.T) {
 	b := start(t, upload.Config{}, Config{})
-	turns := intake.NewTurns(1, nil)
+	turns := intake.NewTurns(1, nil, nil)
 	b.serve(Config{}, turns)
 	leave, err := turns.Enter()
 	if err != nil {

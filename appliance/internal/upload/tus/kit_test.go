@@ -29,7 +29,7 @@ type box struct {
 func start(t *testing.T, uc upload.Config, c Config) *box {
 	t.Helper()
 	b := &box{Box: uploadtest.Open(t, uc), t: t}
-	b.serve(c, intake.NewTurns(0, nil))
+	b.serve(c, intake.NewTurns(0, nil, nil))
 	return b
 }
 

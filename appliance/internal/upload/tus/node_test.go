@@ -153,7 +153,7 @@ func TestTusJSClient(t *testing.T) {
 		}
 		before := n.List()[0]
 		n.Reopen()
-		n.serve(Config{}, intake.NewTurns(0, nil))
+		n.serve(Config{}, intake.NewTurns(0, nil, nil))
 		w.Endpoint, w.DieAt = "", 0
 		// The address that it stored names the old port: only the path is the upload's.
 		rewrite(t, w.Store, n.url)

@@ -57,7 +57,7 @@ func TestAnUpload(t *testing.T) {
 	b.expires(a)
 
 	b.Reopen() // the box starts anew
-	b.serve(Config{}, intake.NewTurns(0, nil))
+	b.serve(Config{}, intake.NewTurns(0, nil, nil))
 	a = b.do("HEAD", path, nil, "Tus-Resumable", "1.0.0")
 	b.want(a, 200, "")
 	b.expires(a)
@@ -234,7 +234,7 @@ func TestAnotherFileIsRefused(t *testing.T) {
 
 func TestTooManyAtOnce(t *testing.T) {
 	b := start(t, upload.Config{}, Config{})
-	turns := intake.NewTurns(1, nil)
+	turns := intake.NewTurns(1, nil, nil)
 	b.serve(Config{}, turns)
 	leave, err := turns.Enter()
 	if err != nil {
