@@ -66,6 +66,9 @@ type Config struct {
 	// HealthyAfter is how long a run must play to wipe out earlier failures (10 s).
 	HealthyAfter time.Duration
 	Backoff      Backoff
+	// Published: the source is whatever is given to a Publication; while there is
+	// none, viewers read that.
+	Published bool
 	// Redact takes the credentials out of a URL, and out of text with URLs.
 	Redact func(string) string
 }
@@ -88,6 +91,8 @@ type Camera struct {
 	restart  bool       // and the present one ended for it
 	latest   Snapshot
 	seen     *link.Detections
+
+	publication *Publication // nil: nobody publishes
 
 	running    atomic.Bool
 	changes    feed[Snapshot]

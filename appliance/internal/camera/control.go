@@ -42,6 +42,8 @@ type control struct {
 	keys     [2]limiter
 	want     link.Want
 	changed  bool
+
+	publication *Publication
 }
 
 // Run is the camera's life, until ctx ends; then its workers are stopped and
@@ -119,7 +121,8 @@ func (k *control) step(ctx context.Context, now time.Time) {
 		k.watchSlate(now, k.slate)
 	}
 	want := k.takeDemand(now)
-	if k.live == nil && k.state != Ended && !now.Before(k.retryAt) {
+	k.takePublication(now)
+	if k.live == nil && k.state != Ended && !now.Before(k.retryAt) && !k.waits() {
 		k.attempt(ctx)
 	}
 	k.tendSlate(ctx, now, want)
@@ -181,8 +184,11 @@ func (k *control) attempt(ctx context.Context) {
 		// mere hiccup it would only flash up; the last picture stands instead.
 		start.Slate = k.slateText()
 	}
-	if k.lastRun > 0 {
+	if k.lastRun > 0 && k.publication == nil {
 		k.restarts++
+	}
+	if k.publication != nil {
+		start.Source.URL = k.publication.source()
 	}
 	k.live = k.spawn(ctx, start, false)
 	k.changed = true
@@ -255,7 +261,25 @@ func (k *control) over(now time.Time, r *run, m mail) {
 	k.finished = add(k.finished, closed(m.beat.Ledger))
 	k.c.out.forget(r.id)
 	k.c.undetect()
+	if r.publication != nil {
+		r.publication.feed(nil)
+	}
+	if r.publication != k.publication {
+		// Its publisher has left: that is no failure, and the next may come at once.
+		k.history.healthy()
+		k.retryAt = now
+		k.move(now, failed, k.awaiting())
+		return
+	}
 	e, reason := k.classify(r, m)
+	if r.publication != nil && e == stalled {
+		r.publication.rest()
+		k.publication = nil
+		k.history.healthy()
+		k.retryAt = now
+		k.move(now, e, reasonSilent)
+		return
+	}
 	k.lastExit = k.exitReport(now, r, m.exit, reason)
 	if k.state == Ended {
 		return
@@ -308,7 +332,7 @@ func (k *control) next(now time.Time) time.Time {
 			at = t
 		}
 	}
-	if k.live == nil && k.state != Ended {
+	if k.live == nil && k.state != Ended && !k.waits() {
 		by(k.retryAt)
 	}
 	if r := k.live; r != nil {

@@ -17,6 +17,8 @@ const (
 	reasonHungUp   = "the camera ended the stream; it is being called again"
 	reasonRestart  = "being started anew, as asked"
 	reasonStopped  = "the camera was stopped"
+	reasonWaiting  = "waiting for a publisher"
+	reasonSilent   = "the publisher sends no pictures; it goes on when they come"
 )
 
 func reasonStalled(d time.Duration) string {
@@ -47,6 +49,8 @@ func (k *control) classify(r *run, m mail) (event, string) {
 		return failed, k.c.scrub.line(m.status.Reason)
 	case errors.Is(exit.Err, link.ErrStalled), errors.Is(exit.Err, link.ErrSilent) && exit.Signal != 0, errors.Is(exit.Err, link.ErrDeaf):
 		return stalled, exit.Err.Error() + "; it is started anew"
+	case r.publication != nil && exit.Err == nil:
+		return failed, reasonStarting
 	case exit.Err == nil && (m.done || m.status.State == link.Ended):
 		if finite(k.c.cfg.Start.Source) {
 			return ended, reasonEnded

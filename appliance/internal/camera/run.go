@@ -29,6 +29,8 @@ type run struct {
 	progress   time.Time // when decoded last grew
 	killAt     time.Time // zero: not yet
 	leftBehind bool      // its source failed: it is to exit by itself
+
+	publication *Publication // whose pictures it plays; nil: its source is another
 }
 
 // mail is what came of a run since its start: the latest of each report. It does
@@ -49,12 +51,18 @@ type mail struct {
 func (k *control) spawn(ctx context.Context, start link.Start, slate bool) *run {
 	k.lastRun++
 	r := &run{id: k.lastRun, slate: slate, text: start.Slate, began: time.Now(), progress: time.Now()}
+	if !slate {
+		r.publication = k.publication
+	}
 	c := k.c
 	k.workers.Go(func() {
 		p, err := c.deps.Spawn(ctx, start, func(m link.Message) { c.report(r, m) }, c.scrub.clean)
 		exit := link.Exit{Err: err, Code: -1}
 		if err == nil {
 			c.post(r, func(m *mail) { m.proc = p })
+			if f, ok := p.(Feeder); ok && r.publication != nil {
+				r.publication.feed(f)
+			}
 			exit = p.Wait()
 		}
 		c.post(r, func(m *mail) { m.exit = &exit })
@@ -81,6 +89,12 @@ func (c *Camera) report(r *run, m link.Message) {
 	case link.Detections:
 		if !r.slate {
 			c.detected(r, v)
+		}
+		return
+	}
+	if m.Kind == link.KindRefresh {
+		if r.publication != nil {
+			r.publication.refresh()
 		}
 		return
 	}

@@ -34,7 +34,7 @@ func (k *control) tendSlate(ctx context.Context, now time.Time, want link.Want) 
 		}
 		return
 	}
-	pausing := k.state == Ended || k.retryAt.Sub(now) > shortPause
+	pausing := k.state == Ended || k.waits() || k.retryAt.Sub(now) > shortPause
 	if !watched || k.live != nil || !pausing || now.Before(k.slateAt) {
 		return
 	}
