@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 
 // session is a worker that runs in this process, on a real link.
 type session struct {
-	t    *testing.T
+	t    testing.TB
 	conn *link.Conn // the control process's end
 	stop context.CancelFunc
 	end  chan struct{}
@@ -54,7 +54,7 @@ type session struct {
 }
 
 // begin runs a worker; what it plays may be given in the place of its source.
-func begin(t *testing.T, start link.Start, play ...read) *session {
+func begin(t testing.TB, start link.Start, play ...read) *session {
 	t.Helper()
 	conn, file, err := link.Pair()
 	if err != nil {
@@ -189,7 +189,7 @@ func (s *session) count() int {
 }
 
 // balanced fails the test for a ledger that is not complete.
-func balanced(t *testing.T, l link.Ledger) {
+func balanced(t testing.TB, l link.Ledger) {
 	t.Helper()
 	if !l.Balanced() || l.Pending != 0 {
 		t.Errorf("the ledger does not balance: %+v", l)

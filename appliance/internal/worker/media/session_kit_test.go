@@ -64,7 +64,7 @@ type imageValue struct {
 }
 
 // read1 reads JSON strictly.
-func read1[T any](t *testing.T, b []byte) (v T) {
+func read1[T any](t testing.TB, b []byte) (v T) {
 	t.Helper()
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
@@ -87,7 +87,7 @@ func (s *session) documents() []message {
 }
 
 // readAll reads results, whose heads say the same as they do.
-func readAll(t *testing.T, list []link.Result) (out []message) {
+func readAll(t testing.TB, list []link.Result) (out []message) {
 	t.Helper()
 	for _, r := range list {
 		data := r.Data
