@@ -37,6 +37,16 @@ type Options struct {
 	Name     string
 	Settings *state.Settings
 	NoJob    bool
+	// Heard, Begun, Complete and Failed, where they are not nil, tell of what happens: a message
+	// came, of so many bytes (keep-alives included); an upload was begun or gone on with, before any
+	// of its bytes; it is wholly there; nothing comes of it any more, for a reason
+	// that no message of the client brought about (else Serve returns it). They return at once, are
+	// called from several goroutines, Complete perhaps twice, and none after Serve has returned. With
+	// Complete, Serve sees a file that wholly came to its end, even if the client has closed the channel.
+	Heard    func(bytes int)
+	Begun    func(id string, announced bool)
+	Complete func(id string)
+	Failed   func(id string, err error)
 }
 
 // maxMessage is the longest message that is taken, bytes: what SCTP
@@ -61,8 +71,12 @@ func Serve(ctx context.Context, c Conn, u Uploads, o Options) error {
 	buf := make([]byte, maxMessage)
 	for {
 		n, text, err := c.Read(buf)
+		if err == nil && o.Heard != nil {
+			o.Heard(n)
+		}
 		switch {
 		case errors.Is(err, io.EOF):
+			s.await()
 			return nil
 		case errors.Is(err, io.ErrShortBuffer):
 			err = wrong("a message has more than %d bytes", len(buf))
@@ -83,6 +97,42 @@ func Serve(ctx context.Context, c Conn, u Uploads, o Options) error {
 		if err != nil {
 			_ = c.WriteText(problem(err)) // who is gone learns nothing
 			return err
+		}
+	}
+}
+
+// await sees the file to its end for who wants to know of it, if all of it came: the
+// teller has given up by now, for its words reach nobody.
+func (s *server) await() {
+	if s.file == nil || s.o.Complete == nil || s.uploads.Flush(s.ctx, s.file.id) != nil {
+		return
+	}
+	changed := make(chan struct{}, 1)
+	stop := s.uploads.Watch(s.file.id, func(upload.Info) {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	})
+	defer stop()
+	for {
+		info, err := s.uploads.Get(s.file.id)
+		switch {
+		case err != nil, info.Status == state.UploadReceiving:
+			return
+		case info.Status == state.UploadComplete:
+			s.o.Complete(info.ID)
+			return
+		case info.Status == state.UploadRefused:
+			if s.o.Failed != nil {
+				s.o.Failed(info.ID, fmt.Errorf("%w: the file is refused: %s", upload.ErrGone, info.Problem))
+			}
+			return
+		}
+		select {
+		case <-changed:
+		case <-s.ctx.Done():
+			return
 		}
 	}
 }
@@ -119,6 +169,9 @@ func (s *server) begin(info upload.Info, f *file) {
 		s.file.teller.end()
 	}
 	f.id = info.ID
+	if s.o.Begun != nil {
+		s.o.Begun(f.id, f.announced)
+	}
 	f.teller = newTeller(s, f.id, f.layout, f.announced)
 	s.file = f
 	s.tellers.Go(f.teller.run)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -307,6 +308,56 @@ func TestResume(t *testing.T) {
 	}
 	if err := c.end(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Who serves a channel is told of what comes over it, and of the file's end even where
+// the client closes the channel with its last byte.
+func TestHooks(t *testing.T) {
+	u := uploadtest.Open(t, upload.Config{})
+	data := random(rand.New(rand.NewPCG(9, 9)), 10_000)
+	for _, announced := range []bool{false, true} {
+		var heard atomic.Int64
+		begun, done := make(chan string, 4), make(chan string, 4)
+		c := serve(t, u, Options{
+			Heard: func(n int) { heard.Add(int64(n)) },
+			Begun: func(id string, a bool) {
+				if a != announced {
+					t.Errorf("announced: %v", a)
+				}
+				begun <- id
+			},
+			Complete: func(id string) { done <- id },
+			Failed:   func(_ string, err error) { t.Error(err) },
+		})
+		if announced {
+			if err := c.announce(announcement{Name: "x", Size: 10_000, ChunkSize: 5000}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(c.send([]byte{7}, false), c.chunk(1, 2, data[5000:]), c.chunk(0, 2, data[:5000])); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.end(); err != nil {
+			t.Fatal(err)
+		}
+		id := <-begun
+		if len(done) == 0 || <-done != id || heard.Load() < 10_017 {
+			t.Errorf("announced %v: %d heard, complete %d times", announced, heard.Load(), len(done))
+		}
+		same(t, u, id, data)
+	}
+	// One that was refused is told of too.
+	failed := make(chan error, 4)
+	c := serve(t, u, Options{Complete: func(string) { t.Error("complete") }, Failed: func(_ string, err error) { failed <- err }})
+	if err := errors.Join(
+		c.announce(announcement{Name: "x", Size: 10, ChunkSize: 10, SHA256: strings.Repeat("ab", 32)}),
+		c.chunk(0, 1, make([]byte, 10)), c.end(),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-failed; !errors.Is(err, upload.ErrGone) {
+		t.Error(err)
 	}
 }
 

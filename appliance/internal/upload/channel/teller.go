@@ -123,6 +123,9 @@ func (t *teller) fail(err error) {
 	t.mu.Lock()
 	t.failure = err
 	t.mu.Unlock()
+	if t.s.o.Failed != nil {
+		t.s.o.Failed(t.id, err)
+	}
 	_ = t.s.conn.WriteText(problem(err)) // who is gone learns nothing
 }
 
@@ -137,6 +140,9 @@ func (t *teller) failed() error {
 func (t *teller) tell(info upload.Info, told *[]state.Extent) (done bool, err error) {
 	switch info.Status {
 	case state.UploadComplete:
+		if t.s.o.Complete != nil {
+			t.s.o.Complete(t.id)
+		}
 		job := ""
 		if t.s.o.JobOf != nil {
 			job = t.s.o.JobOf(t.id)
