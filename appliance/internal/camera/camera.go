@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 )
 
@@ -49,7 +50,8 @@ type Deps struct {
 	Spawn  Spawn
 	Output Output
 	Log    *slog.Logger
-	Loop   Loop // nil: not metered
+	Loop   Loop            // nil: not metered
+	Queues *queue.Registry // of the box; nil: those of the camera are not metered
 }
 
 // Config of a camera. The zero value of each time has the default named.
@@ -123,10 +125,12 @@ func New(deps Deps, cfg Config) (*Camera, error) {
 	}
 	cfg.Backoff = cfg.Backoff.withDefaults()
 	cfg.Start.Camera = cfg.ID
+	deps.Queues.Declare(detectionsQueue, queue.DropOldest)
 	scrub := newScrubber(cfg.Start.Source.URL, cfg.Redact)
 	return &Camera{
 		deps: deps, cfg: cfg, log: deps.Log.With("camera", cfg.ID), scrub: scrub,
 		out: newSelector(deps.Output), wake: make(chan struct{}, 1),
+		detections: feed[link.Detections]{name: detectionsQueue, queues: deps.Queues},
 		latest: Snapshot{
 			ID: cfg.ID, Name: cfg.Name, Source: scrub.clean(cfg.Start.Source.URL),
 			State: Starting, Since: time.Now(), Boxes: cfg.Start.Picture.Boxes,
@@ -189,6 +193,9 @@ func (c *Camera) Subscribe() *Subscription[Snapshot] {
 	s.begin(c.Snapshot())
 	return s
 }
+
+// detectionsQueue is of those who follow the analyses of all cameras.
+const detectionsQueue = "camera detections"
 
 // Detections follows what the analysis says, frame by frame, on the time line
 // of the units that Output gets. A reader may be 16 frames late.

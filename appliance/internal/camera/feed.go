@@ -3,6 +3,8 @@ package camera
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 // Subscription is one reader of a feed. It is leaky: what its reader is too slow
@@ -13,6 +15,7 @@ type Subscription[T any] struct {
 	c       chan T
 	feed    *feed[T]
 	dropped atomic.Uint64
+	meter   *queue.Meter
 }
 
 // Dropped counts what the reader was too slow for.
@@ -23,13 +26,16 @@ func (s *Subscription[T]) Close() {
 	s.feed.mu.Lock()
 	defer s.feed.mu.Unlock()
 	if _, ok := s.feed.subs[s]; ok {
-		delete(s.feed.subs, s)
-		close(s.c)
+		s.feed.drop(s)
 	}
 }
 
 // feed hands each value to all its subscriptions and waits for none.
 type feed[T any] struct {
+	// name of the subscriptions among the box's queues; "": they are not metered.
+	name   string
+	queues *queue.Registry
+
 	mu     sync.Mutex
 	subs   map[*Subscription[T]]struct{}
 	closed bool
@@ -49,7 +55,17 @@ func (f *feed[T]) subscribe(depth int) *Subscription[T] {
 		f.subs = make(map[*Subscription[T]]struct{})
 	}
 	f.subs[s] = struct{}{}
+	if f.name != "" {
+		s.meter = f.queues.Register(f.name, queue.DropOldest, depth, func() int { return len(c) })
+	}
 	return s
+}
+
+// drop ends a subscription; mu is held.
+func (f *feed[T]) drop(s *Subscription[T]) {
+	delete(f.subs, s)
+	s.meter.Close()
+	close(s.c)
 }
 
 // begin gives a new reader its first value, unless a newer one was published since.
@@ -73,6 +89,7 @@ func (f *feed[T]) publish(v T) {
 				select {
 				case <-s.c:
 					s.dropped.Add(1)
+					s.meter.Dropped(1)
 				default: // the reader was quicker
 				}
 			}
@@ -85,7 +102,6 @@ func (f *feed[T]) close() {
 	defer f.mu.Unlock()
 	f.closed = true
 	for s := range f.subs {
-		delete(f.subs, s)
-		close(s.c)
+		f.drop(s)
 	}
 }

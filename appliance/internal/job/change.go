@@ -173,6 +173,7 @@ func (q *Jobs) Full() error {
 	if n < maxJobs {
 		return nil
 	}
+	q.full.Dropped(1)
 	return explain(ErrConflict, fmt.Sprintf("The box keeps the results of %d analyses, as many as it can list: delete some, or have it keep them for a time (jobs.keep in its configuration).", n))
 }
 
@@ -186,6 +187,7 @@ func (q *Jobs) Create(_ context.Context, s Spec) (Job, error) {
 	}
 	listed := q.listed
 	q.mu.Unlock()
+	full := q.Full()
 	switch {
 	case !listed:
 		return Job{}, explain(ErrClosing, "The box is starting or going down: try again in a moment.")
@@ -193,8 +195,8 @@ func (q *Jobs) Create(_ context.Context, s Spec) (Job, error) {
 		return Job{}, explain(ErrNotFound, "There is no upload with this id: it was removed, or never made. Send the file again.")
 	case known.Status == state.UploadRefused:
 		return Job{}, explain(ErrConflict, "This upload was refused ("+known.Problem+"): send the file again.")
-	case q.Full() != nil:
-		return Job{}, q.Full()
+	case full != nil:
+		return Job{}, full
 	case s.Priority != clampPriority(s.Priority):
 		return Job{}, explain(ErrInvalid, fmt.Sprintf("A priority is from %d to %d.", -maxPriority, maxPriority))
 	}

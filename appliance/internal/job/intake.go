@@ -63,6 +63,15 @@ type intakeMail struct {
 	files map[string]File
 }
 
+// maxFiles is of how many uploads there is news at most: of all that the box keeps.
+const maxFiles = 20_000
+
+func (m *intakeMail) waiting() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.files)
+}
+
 func (m *intakeMail) put(f File) {
 	m.mu.Lock()
 	m.files[f.ID] = f

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 	"github.com/watchpost/watchpost/state"
 )
@@ -112,6 +113,7 @@ type Deps struct {
 	Live       func() []Camera
 	Loop       Loop
 	Registerer prometheus.Registerer
+	Queues     *queue.Registry // of the box; nil: those of the jobs are not metered
 }
 
 // Config of the jobs. The zero value of a field is the default named.
@@ -179,6 +181,7 @@ type Jobs struct {
 	running atomic.Bool
 	runs    sync.WaitGroup // attempts and removals
 	mail    intakeMail
+	full    *queue.Meter // of the jobs' own queue
 	watch   watchers
 
 	mu      sync.Mutex // guards what follows; never held over disk or database
@@ -231,6 +234,7 @@ func Open(d Deps, c Config) (*Jobs, error) {
 	if err := errors.Join(q.finishRemovals(), q.recover(time.Now())); err != nil {
 		return nil, err
 	}
+	q.meterQueues()
 	q.metrics = newMetrics(q)
 	if d.Registerer != nil {
 		if err := d.Registerer.Register(q.metrics); err != nil {

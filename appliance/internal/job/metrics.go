@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 	"github.com/watchpost/watchpost/state"
 )
 
@@ -48,6 +49,16 @@ func newMetrics(q *Jobs) *metrics {
 		m.ends.WithLabelValues(name)
 	}
 	return m
+}
+
+// meterQueues tells of the jobs' queues, for good: there is one of each in a box.
+func (q *Jobs) meterQueues() {
+	q.full = q.deps.Queues.Register("jobs", queue.Refuse, maxJobs, func() int {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return len(q.entries)
+	})
+	q.deps.Queues.Register("job intake", queue.Latest, maxFiles, q.mail.waiting)
 }
 
 func (m *metrics) ended(e end, took time.Duration) {
