@@ -214,7 +214,7 @@ func (d *decoder) pull() (pulled, int, error) {
 		out.pts = d.stamps.take(out.pts)
 	}
 	if p.full_range != 0 && f.Format != plan.RGB {
-		c, err := f.copyTo(true)
+		c, err := f.copyTo(C.WP_RANGE_COMPRESS)
 		f.Release()
 		if err != nil {
 			return pulled{}, pullBad, err

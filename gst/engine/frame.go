@@ -98,7 +98,7 @@ func (f *Frame) Writable() error {
 		f.describe(&p)
 		return nil
 	}
-	c, err := f.copyTo(false)
+	c, err := f.copyTo(C.WP_RANGE_KEEP)
 	if err != nil {
 		return err
 	}
@@ -109,19 +109,16 @@ func (f *Frame) Writable() error {
 
 // Copy is a frame of its own with the same picture and times, writable. f
 // remains as it was.
-func (f *Frame) Copy() (*Frame, error) { return f.copyTo(false) }
+func (f *Frame) Copy() (*Frame, error) { return f.copyTo(C.WP_RANGE_KEEP) }
 
-func (f *Frame) copyTo(compressRange bool) (*Frame, error) {
+// copyTo copies with the range that WP_RANGE_… says.
+func (f *Frame) copyTo(valueRange C.int) (*Frame, error) {
 	c, err := NewFrame(f.Format, f.Width, f.Height)
 	if err != nil {
 		return nil, err
 	}
 	c.PTS, c.Captured, c.Corrupted = f.PTS, f.Captured, f.Corrupted
-	var compress C.int
-	if compressRange {
-		compress = 1
-	}
-	if C.wp_frame_copy(c.mem, f.mem, compress) == 0 {
+	if C.wp_frame_copy(c.mem, f.mem, valueRange) == 0 {
 		c.Release()
 		return nil, fmt.Errorf("copy a %dx%d frame", f.Width, f.Height)
 	}

@@ -84,8 +84,17 @@ static void compress_plane(guint8 *d, const guint8 *s, int n, int scale, int off
   for (int i = 0; i < n; i++) d[i] = (guint8)(((s[i] * scale + 128) >> 8) + offset);
 }
 
-int wp_frame_copy(wp_frame *dst, wp_frame *src, int compress_range) {
-  if (!compress_range) return gst_video_frame_copy(&dst->vf, &src->vf);
+// The other way round: y' = (y-16)*255/219, c' = 128 + (c-128)*255/224.
+static void expand_plane(guint8 *d, const guint8 *s, int n, int luma) {
+  int scale = luma ? 298 : 291, zero = luma ? 16 : 128, offset = luma ? 0 : 128;
+  for (int i = 0; i < n; i++) {
+    int v = (((s[i] - zero) * scale + 128) >> 8) + offset;
+    d[i] = (guint8)(v < 0 ? 0 : v > 255 ? 255 : v);
+  }
+}
+
+int wp_frame_copy(wp_frame *dst, wp_frame *src, int range) {
+  if (range == WP_RANGE_KEEP) return gst_video_frame_copy(&dst->vf, &src->vf);
   GstVideoFrame *a = &dst->vf, *b = &src->vf;
   for (guint p = 0; p < GST_VIDEO_FRAME_N_PLANES(a); p++) {
     gint comp[GST_VIDEO_MAX_COMPONENTS];
@@ -94,10 +103,14 @@ int wp_frame_copy(wp_frame *dst, wp_frame *src, int compress_range) {
     int n = GST_VIDEO_FRAME_COMP_WIDTH(a, comp[0]) * GST_VIDEO_FRAME_COMP_PSTRIDE(a, comp[0]);
     // y' = 16 + y*219/255; c' = 128 + (c-128)*224/255 = 15.56 + c*224/255
     int scale = p == 0 ? 220 : 225, offset = p == 0 ? 16 : 16;
-    for (int y = 0; y < rows; y++)
-      compress_plane((guint8 *)a->data[p] + (gsize)y * GST_VIDEO_FRAME_PLANE_STRIDE(a, p),
-                     (const guint8 *)b->data[p] + (gsize)y * GST_VIDEO_FRAME_PLANE_STRIDE(b, p), n,
-                     scale, offset);
+    for (int y = 0; y < rows; y++) {
+      guint8 *d = (guint8 *)a->data[p] + (gsize)y * GST_VIDEO_FRAME_PLANE_STRIDE(a, p);
+      const guint8 *s = (const guint8 *)b->data[p] + (gsize)y * GST_VIDEO_FRAME_PLANE_STRIDE(b, p);
+      if (range == WP_RANGE_EXPAND)
+        expand_plane(d, s, n, p == 0);
+      else
+        compress_plane(d, s, n, scale, offset);
+    }
   }
   return 1;
 }

@@ -135,7 +135,9 @@ int wp_pull_frame(wp_tap *t, guint64 timeout_ns, wp_picture *out); // as wp_pull
 void wp_frame_free(wp_frame *f);
 // 1: frame may be written in place (mapped so, fields of out set anew); 0: must be copied.
 int wp_frame_writable(wp_frame *f, wp_picture *out);
-int wp_frame_copy(wp_frame *dst, wp_frame *src, int compress_range);
+// The copy's range of values: the source's, video's made of JPEG's, or JPEG's made of video's.
+enum { WP_RANGE_KEEP, WP_RANGE_COMPRESS, WP_RANGE_EXPAND };
+int wp_frame_copy(wp_frame *dst, wp_frame *src, int range);
 
 void *wp_pool_new(int format, int width, int height, int max);
 void wp_pool_free(void *pool);

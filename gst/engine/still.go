@@ -45,6 +45,16 @@ func NewStill(quality int) (*Still, error) {
 
 // Encode returns the frame as a JPEG file. f stays the caller's, unchanged.
 func (s *Still) Encode(f *Frame) ([]byte, error) {
+	if f.Format != plan.RGB {
+		// A JPEG's values have the full range (ITU-T T.871, section 7), a frame's
+		// that of video: shown as they are, black would be grey.
+		full, err := f.copyTo(C.WP_RANGE_EXPAND)
+		if err != nil {
+			return nil, err
+		}
+		defer full.Release()
+		f = full
+	}
 	key := scalerKey{from: f.Format, w: f.Width, h: f.Height}
 	if s.caps != key {
 		s.caps = key
