@@ -11,6 +11,7 @@ import (
 	"github.com/watchpost/watchpost/appliance/internal/config"
 	"github.com/watchpost/watchpost/appliance/internal/health"
 	"github.com/watchpost/watchpost/appliance/internal/live"
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 	"github.com/watchpost/watchpost/appliance/internal/worker"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 	"github.com/watchpost/watchpost/gst/plan"
@@ -48,13 +49,13 @@ type cameras struct {
 }
 
 // newCameras makes the configured cameras; they do nothing before run.
-func (p Program) newCameras(cfg *config.Config, spawner *worker.Spawner, server *live.Server, meter *health.Meter, have *hardware) (*cameras, error) {
+func (p Program) newCameras(cfg *config.Config, spawner *worker.Spawner, server *live.Server, meter *health.Meter, have *hardware, queues *queue.Registry) (*cameras, error) {
 	cs := &cameras{watchers: make(map[int]func(api.Event))}
 	for _, c := range cfg.Cameras {
 		kind := config.KindOf(c.Source)
 		b := &bridge{made: kind == config.KindDemo || kind == config.KindPattern}
 		cam, err := camera.New(camera.Deps{
-			Spawn: p.spawn(cfg, c, spawner, have), Output: b, Log: p.Log, Loop: meter.Loop("camera " + c.ID),
+			Spawn: p.spawn(cfg, c, spawner, have), Output: b, Log: p.Log, Loop: meter.Loop("camera " + c.ID), Queues: queues,
 		}, camera.Config{
 			ID: c.ID, Name: c.Title(), Start: startOf(c), StallAfter: c.StallAfter, Redact: plan.Redact,
 		})

@@ -49,7 +49,7 @@ func (p Program) openJobs(b jobParts) (*job.Jobs, error) {
 	return job.Open(job.Deps{
 		Log: p.Log, DB: b.db, Files: b.uploads, Spawn: p.spawnJob(b), Sniff: sniff,
 		DefaultModel: func() string { return p.jobModel(b.cfg) },
-		Live:         b.live, Loop: b.loop, Registerer: b.registerer,
+		Live:         b.live, Loop: b.loop, Registerer: b.registerer, Queues: b.queues,
 	}, job.Config{
 		Dir: b.cfg.JobsDir(), Concurrency: b.cfg.Jobs.Concurrency, Retries: b.cfg.Jobs.Retries,
 		PauseForLive: b.cfg.Jobs.PauseForLive, Keep: b.cfg.Jobs.Keep,

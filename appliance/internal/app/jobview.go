@@ -10,6 +10,7 @@ import (
 	"github.com/watchpost/watchpost/appliance/internal/api"
 	"github.com/watchpost/watchpost/appliance/internal/config"
 	"github.com/watchpost/watchpost/appliance/internal/job"
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 	"github.com/watchpost/watchpost/appliance/internal/worker"
 	"github.com/watchpost/watchpost/state"
 )
@@ -21,10 +22,11 @@ type jobParts struct {
 	uploads *pushedFiles
 	spawner *worker.Spawner // of jobWorkerConfig
 	have    *hardware
-	// live, loop and registerer may be nil.
+	// live, loop, registerer and queues may be nil.
 	live       func() []job.Camera
 	loop       job.Loop
 	registerer prometheus.Registerer
+	queues     *queue.Registry
 }
 
 // jobView is a job in the API's words.

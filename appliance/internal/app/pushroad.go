@@ -14,6 +14,7 @@ import (
 	"github.com/watchpost/watchpost/appliance/internal/api"
 	"github.com/watchpost/watchpost/appliance/internal/config"
 	"github.com/watchpost/watchpost/appliance/internal/job"
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 	"github.com/watchpost/watchpost/appliance/internal/session"
 	"github.com/watchpost/watchpost/appliance/internal/upload"
 	"github.com/watchpost/watchpost/appliance/internal/upload/channel"
@@ -46,13 +47,17 @@ func (b *box) openPushRoad() (err error) {
 	if in.files, err = spool.Open(cfg.UploadsDir()); err != nil {
 		return fmt.Errorf("open the folder of pushed files: %w", err)
 	}
-	if in.spawner, err = worker.New(jobWorkerConfig(cfg.DataDir, int64(cfg.Jobs.MaxResults)), log); err != nil {
+	_, most := in.db.Writers()
+	b.queues.Register("state writes", queue.Block, most, func() int { n, _ := in.db.Writers(); return n })
+	jobWorkers := jobWorkerConfig(cfg.DataDir, int64(cfg.Jobs.MaxResults))
+	jobWorkers.Queues = b.queues
+	if in.spawner, err = worker.New(jobWorkers, log); err != nil {
 		return err
 	}
 	pushed := &pushedFiles{}
 	in.jobs, err = b.p.openJobs(jobParts{
 		cfg: cfg, db: in.db, uploads: pushed, spawner: in.spawner, have: b.have,
-		live: b.cameras.strained, loop: b.meter.Loop("jobs"), registerer: b.registry,
+		live: b.cameras.strained, loop: b.meter.Loop("jobs"), registerer: b.registry, queues: b.queues,
 	})
 	if err != nil {
 		return err

@@ -196,7 +196,9 @@ func (b *box) build() (err error) {
 	if b.notifier, err = health.NewNotifier(b.meter, b.ready, p.Log); err != nil {
 		return err
 	}
-	if b.spawner, err = worker.New(workerConfig(cfg.DataDir, niceness), p.Log); err != nil {
+	cameraWorkers := workerConfig(cfg.DataDir, niceness)
+	cameraWorkers.Queues = b.queues
+	if b.spawner, err = worker.New(cameraWorkers, p.Log); err != nil {
 		return err
 	}
 	b.have = newHardware(cfg.DataDir, p.Version, p.Log)
@@ -208,7 +210,7 @@ func (b *box) build() (err error) {
 		}
 		return err
 	}
-	if b.cameras, err = p.newCameras(cfg, b.spawner, b.server, b.meter, b.have); err != nil {
+	if b.cameras, err = p.newCameras(cfg, b.spawner, b.server, b.meter, b.have, b.queues); err != nil {
 		return err
 	}
 	b.registry.MustRegister(newCollector(b.cameras))
