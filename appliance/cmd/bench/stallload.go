@@ -109,7 +109,6 @@ type clients struct {
 	r     loadReport
 	ready sync.WaitGroup
 	work  sync.WaitGroup
-	once  sync.Once
 }
 
 // serveLoad runs the clients until standard input ends.
