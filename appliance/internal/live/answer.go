@@ -22,13 +22,22 @@ func mimeType(c Codec) string {
 // itself: with RTX they would need a sequence of their own for each viewer.
 var feedback = [...]webrtc.RTCPFeedback{{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"}}
 
+// feedbackOf is what goes back about the video: to a publisher also what it judges the
+// bandwidth by.
+func (o *offer) feedbackOf() []webrtc.RTCPFeedback {
+	if !o.publishes {
+		return feedback[:]
+	}
+	return append(feedback[:len(feedback):len(feedback)], webrtc.RTCPFeedback{Type: "transport-cc"}, webrtc.RTCPFeedback{Type: "goog-remb"})
+}
+
 // peerCodec is the one codec that this viewer's connection knows, with the
 // viewer's own payload type and parameters.
 func (o *offer) peerCodec() peer.Codec {
 	return peer.Codec{Kind: webrtc.RTPCodecTypeVideo, RTPCodecParameters: webrtc.RTPCodecParameters{
 		PayloadType: webrtc.PayloadType(o.payloadType),
 		RTPCodecCapability: webrtc.RTPCodecCapability{
-			MimeType: mimeType(o.codec), ClockRate: clockRate, SDPFmtpLine: o.fmtp, RTCPFeedback: feedback[:],
+			MimeType: mimeType(o.codec), ClockRate: clockRate, SDPFmtpLine: o.fmtp, RTCPFeedback: o.feedbackOf(),
 		},
 	}}
 }
@@ -65,13 +74,24 @@ func (o *offer) compose(ice iceParameters, generation int) string {
 		line("a=mid:%s", mid)
 	}
 	transport(mid)
-	line("a=recvonly")
+	if o.publishes {
+		line("a=sendonly")
+		line("a=msid:publisher video")
+		if o.ssrc != 0 {
+			line("a=ssrc:%d cname:publisher", o.ssrc)
+		}
+		if o.arrivals != 0 {
+			line("a=extmap:%d %s", o.arrivals, sdp.TransportCCURI)
+		}
+	} else {
+		line("a=recvonly")
+	}
 	line("a=rtcp-mux")
 	line("a=rtpmap:%d %s/%d", o.payloadType, strings.TrimPrefix(mimeType(o.codec), "video/"), clockRate)
 	if o.fmtp != "" {
 		line("a=fmtp:%d %s", o.payloadType, o.fmtp)
 	}
-	for _, f := range feedback {
+	for _, f := range o.feedbackOf() {
 		line("a=rtcp-fb:%d %s", o.payloadType, strings.TrimSpace(f.Type+" "+f.Parameter))
 	}
 	if o.data >= 0 {

@@ -73,8 +73,11 @@ type Deps struct {
 	Log *slog.Logger
 	// Registerer takes the metrics; nil: none are registered.
 	Registerer prometheus.Registerer
-	// Loops makes the meter of a sending loop; nil: not metered.
+	// Loops makes the meter of a sending loop; nil: not metered. One with a Stop method
+	// is stopped when the loop has ended.
 	Loops func(name string) Loop
+	// Open takes in what is published; nil: nothing is.
+	Open Open
 }
 
 // ICEServer is a STUN or TURN server that viewers are told to use. The box itself

@@ -34,8 +34,11 @@ type offer struct {
 	setup       string // actpass or active
 	lite        bool
 	trickle     bool
-	video       int // index of the section that is answered
-	data        int // that of data channels; -1: none was offered
+	publishes   bool   // the peer sends the video; else it is sent to it
+	ssrc        uint32 // of its stream; 0: it does not say
+	arrivals    uint8  // id of the header extension for arrival reports; 0: it has none
+	video       int    // index of the section that is answered
+	data        int    // that of data channels; -1: none was offered
 	sections    []section
 }
 
@@ -67,8 +70,8 @@ var (
 	wordPattern        = regexp.MustCompile(`^[\x21-\x7e]{1,128}$`)
 )
 
-// parseOffer checks a viewer's offer and takes from it what is needed.
-func parseOffer(body []byte) (*offer, *problem) {
+// parseOffer checks a viewer's or a publisher's offer and takes from it what is needed.
+func parseOffer(body []byte, publishes bool) (*offer, *problem) {
 	var d sdp.SessionDescription
 	if err := d.Unmarshal(body); err != nil {
 		return nil, badSDP("it does not parse: %v", err)
@@ -76,7 +79,7 @@ func parseOffer(body []byte) (*offer, *problem) {
 	if n := len(d.MediaDescriptions); n == 0 || n > maxSections {
 		return nil, badSDP("it has %d media sections, 1 to %d can be served", n, maxSections)
 	}
-	o := &offer{video: -1, data: -1}
+	o := &offer{publishes: publishes, video: -1, data: -1}
 	var p *problem
 	for i, m := range d.MediaDescriptions {
 		s, p := parseSection(m)
@@ -90,12 +93,12 @@ func parseOffer(body []byte) (*offer, *problem) {
 		if s.media == "video" && o.video < 0 {
 			o.video = i
 		}
-		if s.media == "application" && s.protos == dataProtos && s.formats == dataFormat && o.data < 0 {
+		if !publishes && s.media == "application" && s.protos == dataProtos && s.formats == dataFormat && o.data < 0 {
 			o.data = i
 		}
 	}
 	if o.video < 0 {
-		return nil, badSDP("it has no video section; this camera has video and nothing else")
+		return nil, badSDP("it has no video section; cameras have video and nothing else")
 	}
 	video := d.MediaDescriptions[o.video]
 	if p = o.parseTransport(&d, video); p != nil {
@@ -103,6 +106,9 @@ func parseOffer(body []byte) (*offer, *problem) {
 	}
 	if p = o.chooseCodec(video); p != nil {
 		return nil, p
+	}
+	if publishes {
+		o.takeStream(video)
 	}
 	return o, nil
 }
@@ -133,9 +139,13 @@ func (o *offer) parseTransport(d *sdp.SessionDescription, video *sdp.MediaDescri
 	if s := o.sections[o.video]; s.protos != "UDP/TLS/RTP/SAVPF" && s.protos != "TCP/TLS/RTP/SAVPF" {
 		return badSDP("the video section's protocol is %q, it has to be UDP/TLS/RTP/SAVPF", s.protos)
 	}
-	for _, direction := range []string{"sendonly", "inactive"} {
+	wrong, right := "sendonly", "a player's has to be recvonly or sendrecv"
+	if o.publishes {
+		wrong, right = "recvonly", "a publisher's has to be sendonly or sendrecv"
+	}
+	for _, direction := range []string{wrong, "inactive"} {
 		if _, ok := video.Attribute(direction); ok {
-			return badSDP("the video section is %s, a player's has to be recvonly or sendrecv", direction)
+			return badSDP("the video section is %s, %s", direction, right)
 		}
 	}
 	if _, ok := video.Attribute("rtcp-mux"); !ok {
@@ -192,8 +202,37 @@ func (o *offer) chooseCodec(video *sdp.MediaDescription) *problem {
 	}
 	slices.Sort(name)
 	return &problem{Status: http.StatusNotAcceptable, Title: "No common codec",
-		Detail: fmt.Sprintf("The offer's video codecs are %.200q; this camera is sent as H.264 (packetization-mode=1) or VP8. "+
-			"Use a browser with one of them.", strings.Join(slices.Compact(name), ", "))}
+		Detail: fmt.Sprintf("The offer's video codecs are %.200q; video is sent and taken as H.264 (packetization-mode=1) or VP8. "+
+			"Use a browser, or an encoder, with one of them.", strings.Join(slices.Compact(name), ", "))}
+}
+
+// takeStream notes what a publisher says of its one stream. The first of an
+// ssrc-group is the video, the others repair it (RFC 5576 section 4.2).
+func (o *offer) takeStream(video *sdp.MediaDescription) {
+	for _, a := range video.Attributes {
+		switch a.Key {
+		case "ssrc", "ssrc-group":
+			f := strings.Fields(a.Value)
+			if a.Key == "ssrc-group" && len(f) > 0 {
+				f = f[1:]
+			}
+			if len(f) == 0 || o.ssrc != 0 {
+				continue
+			}
+			if n, err := strconv.ParseUint(f[0], 10, 32); err == nil {
+				o.ssrc = uint32(n)
+			}
+		case "extmap":
+			f := strings.Fields(a.Value)
+			if len(f) < 2 || f[1] != sdp.TransportCCURI {
+				continue
+			}
+			id, _, _ := strings.Cut(f[0], "/")
+			if n, err := strconv.ParseUint(id, 10, 8); err == nil && n >= 1 && n <= 14 { // RFC 8285: one-byte headers
+				o.arrivals = uint8(n)
+			}
+		}
+	}
 }
 
 // rankFormat says how well a payload type can be served; 0: not at all.

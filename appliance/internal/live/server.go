@@ -16,7 +16,8 @@ import (
 	"github.com/watchpost/watchpost/appliance/internal/live/peer"
 )
 
-// Server serves streams to viewers. New opens its ports; Run, or Close, ends it.
+// Server serves streams to viewers, and takes what is published. New opens its ports;
+// Run, or Close, ends it.
 type Server struct {
 	log     *slog.Logger
 	deps    Deps
@@ -32,6 +33,8 @@ type Server struct {
 	sessions map[string]*session
 	slots    int // viewers taken in or being taken in
 	refused  uint64
+
+	publishers map[string]*publisher // by name
 }
 
 // New opens the ports.
@@ -57,7 +60,7 @@ func New(d Deps, c Config) (*Server, error) {
 	}
 	s := &Server{
 		log: d.Log, deps: d, config: c, peers: peers,
-		streams: map[string]*Stream{}, sessions: map[string]*session{},
+		streams: map[string]*Stream{}, sessions: map[string]*session{}, publishers: map[string]*publisher{},
 	}
 	s.metrics = newMetrics(s)
 	if d.Registerer != nil {
@@ -88,7 +91,11 @@ func (s *Server) Close() error {
 	}
 	clear(s.streams)
 	sessions := slices.Collect(maps.Values(s.sessions))
+	publishers := slices.Collect(maps.Values(s.publishers))
 	s.mu.Unlock()
+	for _, p := range publishers {
+		s.endPublisher(p, "server closed")
+	}
 	for _, ses := range sessions {
 		s.end(ses, "server closed")
 	}

@@ -143,6 +143,9 @@ func (st *Stream) run() {
 	if st.server.deps.Loops != nil {
 		loop := st.server.deps.Loops("live/" + st.id)
 		tick, ticked, enter = loop.Tick(), loop.Ticked, loop.Enter
+		if l, ok := loop.(interface{ Stop() }); ok {
+			defer l.Stop()
+		}
 	}
 	for {
 		select {

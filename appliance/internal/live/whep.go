@@ -23,12 +23,15 @@ const (
 	retryFull = "5"
 )
 
-// Handler serves WHEP (draft-ietf-wish-whep) for every stream:
+// Handler serves WHEP (draft-ietf-wish-whep) for every stream, and WHIP (RFC 9725):
 //
 //	POST    /api/v1/cameras/{id}/whep            offer → 201, answer
 //	PATCH   /api/v1/cameras/{id}/whep/{session}  candidates → 204, ICE restart → 200
 //	DELETE  /api/v1/cameras/{id}/whep/{session}  → 200
-//	OPTIONS of both                              → 200
+//	POST    /api/v1/whip/{name}                  offer → 201, answer
+//	PATCH   /api/v1/whip/{name}/{session}        as above
+//	DELETE  /api/v1/whip/{name}/{session}        → 200
+//	OPTIONS of all                               → 200
 //
 // Errors are application/problem+json.
 func (s *Server) Handler() http.Handler {
@@ -48,6 +51,13 @@ func (s *Server) Handler() http.Handler {
 	handle("OPTIONS "+sessionPath, options("PATCH, DELETE, OPTIONS", map[string]string{"Accept-Patch": typeFragment}))
 	handle(endpointPath, notAllowed("POST, OPTIONS"))
 	handle(sessionPath, notAllowed("PATCH, DELETE, OPTIONS"))
+	handle("POST "+publishPath, s.publish)
+	handle("OPTIONS "+publishPath, options("POST, OPTIONS", map[string]string{"Accept-Post": typeSDP}))
+	handle("PATCH "+publisherPath, s.patchPublisher)
+	handle("DELETE "+publisherPath, s.deletePublisher)
+	handle("OPTIONS "+publisherPath, options("PATCH, DELETE, OPTIONS", map[string]string{"Accept-Patch": typeFragment}))
+	handle(publishPath, notAllowed("POST, OPTIONS"))
+	handle(publisherPath, notAllowed("PATCH, DELETE, OPTIONS"))
 	return mux
 }
 
@@ -106,7 +116,7 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) *problem {
 	if p != nil {
 		return p
 	}
-	o, p := parseOffer(body)
+	o, p := parseOffer(body, false)
 	if p != nil {
 		return p
 	}
@@ -122,25 +132,29 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) *problem {
 		return badSDP("the connection could not be set up: %v", err)
 	}
 	// Headers come first: once admitted, the session can end at any time.
-	h := w.Header()
+	s.describe(w.Header(), &ses.transport, "/api/v1/cameras/"+url.PathEscape(id)+"/whep/")
+	if !s.admit(ses) {
+		ses.close()
+		s.free()
+		clear(w.Header())
+		return &problem{Status: http.StatusServiceUnavailable, Title: "Camera is being removed", retry: retryFull}
+	}
+	w.WriteHeader(http.StatusCreated)
+	_, _ = io.WriteString(w, answer) // a viewer that hung up times out
+	return nil
+}
+
+// describe sets the headers of an answer.
+func (s *Server) describe(h http.Header, t *transport, location string) {
 	h.Set("Content-Type", typeSDP)
-	h.Set("Location", "/api/v1/cameras/"+url.PathEscape(id)+"/whep/"+ses.id)
-	h.Set("ETag", ses.etag)
+	h.Set("Location", location+t.id)
+	h.Set("ETag", t.etag)
 	h.Set("Accept-Patch", typeFragment)
 	h.Set("Cache-Control", "no-store")
 	links, _ := linkHeaders(s.config.ICEServers) // New has checked them
 	for _, l := range links {
 		h.Add("Link", l)
 	}
-	if !s.admit(ses) {
-		ses.close()
-		s.free()
-		clear(h)
-		return &problem{Status: http.StatusServiceUnavailable, Title: "Camera is being removed", retry: retryFull}
-	}
-	w.WriteHeader(http.StatusCreated)
-	_, _ = io.WriteString(w, answer) // a viewer that hung up times out
-	return nil
 }
 
 // patch takes candidates or restarts ICE (section 4.3.1 of the draft).
@@ -149,6 +163,11 @@ func (s *Server) patch(w http.ResponseWriter, r *http.Request) *problem {
 	if ses == nil {
 		return noSession()
 	}
+	return ses.patch(w, r)
+}
+
+// patch carries out a PATCH; RFC 9725 section 4.3 has the same words for publishers.
+func (t *transport) patch(w http.ResponseWriter, r *http.Request) *problem {
 	body, p := readBody(w, r, typeFragment, maxFragment)
 	if p != nil {
 		return p
@@ -157,38 +176,38 @@ func (s *Server) patch(w http.ResponseWriter, r *http.Request) *problem {
 	if p != nil {
 		return p
 	}
-	ses.mu.Lock()
-	defer ses.mu.Unlock()
-	if p := ses.precondition(r.Header.Values("If-Match")); p != nil {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.precondition(r.Header.Values("If-Match")); p != nil {
 		return p
 	}
-	if fragment.ufrag == "" || fragment.ufrag == ses.remote.ufrag && fragment.pwd == ses.remote.pwd {
-		ses.trickle(fragment.candidates)
+	if fragment.ufrag == "" || fragment.ufrag == t.remote.ufrag && fragment.pwd == t.remote.pwd {
+		t.trickle(fragment.candidates)
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	answer, err := ses.restart(fragment)
+	answer, err := t.restart(fragment)
 	if err != nil {
-		ses.log.Warn("ICE restart failed", "error", err)
+		t.log.Warn("ICE restart failed", "error", err)
 		return &problem{Status: http.StatusUnprocessableEntity, Title: "ICE restart failed",
 			Detail: "The session goes on with its present ICE parameters. Try again, or DELETE it and POST a new offer."}
 	}
 	w.Header().Set("Content-Type", typeFragment)
-	w.Header().Set("ETag", ses.etag)
+	w.Header().Set("ETag", t.etag)
 	w.WriteHeader(http.StatusOK)
 	_, _ = io.WriteString(w, answer)
 	return nil
 }
 
 // precondition checks If-Match (RFC 9110 section 13.1.1, RFC 6585 section 3).
-func (ses *session) precondition(values []string) *problem {
+func (t *transport) precondition(values []string) *problem {
 	if len(values) == 0 {
 		return &problem{Status: http.StatusPreconditionRequired, Title: "If-Match required",
 			Detail: "Send If-Match with the ETag of the ICE session, or with * to restart ICE."}
 	}
 	for v := range strings.SplitSeq(strings.Join(values, ","), ",") {
 		// Strong comparison: a weak tag (W/"…") never matches.
-		if v = strings.TrimSpace(v); v == "*" || v == ses.etag {
+		if v = strings.TrimSpace(v); v == "*" || v == t.etag {
 			return nil
 		}
 	}
@@ -209,7 +228,7 @@ func (s *Server) delete(w http.ResponseWriter, r *http.Request) *problem {
 
 func noSession() *problem {
 	return &problem{Status: http.StatusNotFound, Title: "No such session",
-		Detail: "The session ended, or never was. POST a new offer to the camera's whep URL."}
+		Detail: "The session ended, or never was. POST a new offer."}
 }
 
 // readBody reads a body of one media type and a bounded size.

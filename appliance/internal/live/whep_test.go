@@ -305,21 +305,29 @@ func FuzzOffer(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		o, p := parseOffer(b)
-		if p != nil {
-			if p.Status != 400 && p.Status != 406 || p.Detail == "" {
-				t.Fatalf("problem %+v", p)
-			}
-			return
-		}
-		again, p := parseOffer([]byte(o.compose(o.ice, 1)))
-		if p != nil {
-			t.Fatalf("own offer refused: %+v\n%s", p, o.compose(o.ice, 1))
-		}
-		if again.codec != o.codec || again.payloadType != o.payloadType || again.fmtp != o.fmtp || again.fingerprint != o.fingerprint {
-			t.Fatalf("%+v became %+v", o, again)
-		}
+		fuzzOffer(t, b, true)
+		fuzzOffer(t, b, false)
 	})
+}
+
+func fuzzOffer(t *testing.T, b []byte, publishes bool) {
+	o, p := parseOffer(b, publishes)
+	if p != nil {
+		if p.Status != 400 && p.Status != 406 || p.Detail == "" {
+			t.Fatalf("problem %+v", p)
+		}
+		return
+	}
+	again, p := parseOffer([]byte(o.compose(o.ice, 1)), publishes)
+	if p != nil {
+		t.Fatalf("own offer refused: %+v\n%s", p, o.compose(o.ice, 1))
+	}
+	if again.codec != o.codec || again.payloadType != o.payloadType || again.fmtp != o.fmtp || again.fingerprint != o.fingerprint {
+		t.Fatalf("%+v became %+v", o, again)
+	}
+	if again.ssrc != o.ssrc || again.arrivals != o.arrivals {
+		t.Fatalf("%+v became %+v", o, again)
+	}
 }
 
 func FuzzFragment(f *testing.F) {

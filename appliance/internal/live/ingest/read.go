@@ -192,3 +192,16 @@ func monotonic() int64 {
 	}
 	return t.Nano()
 }
+
+// Listen reads a receiver's RTCP, for the interceptors to see it (a sender report is
+// answered in the next receiver report), until the connection is closed or ctx ends.
+func Listen(ctx context.Context, receiver *webrtc.RTPReceiver) {
+	stop := context.AfterFunc(ctx, func() { _ = receiver.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	buf := make([]byte, maxPacket)
+	for ctx.Err() == nil {
+		if _, _, err := receiver.Read(buf); err != nil && !errors.Is(err, io.ErrShortBuffer) {
+			return
+		}
+	}
+}
