@@ -9,6 +9,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 // Cameras is what the routes need of the cameras. All of it may be called from
@@ -47,11 +49,18 @@ type Deps struct {
 	// Channel answers offers of data channels under /api/v1/channel.
 	Channel http.Handler
 
+	// Session answers the WebRTC worker protocol at /initialise_webrtc_worker.
+	Session  http.Handler
+	Sessions WorkerSessions
+
 	Web     http.Handler // the pages: all paths that are not named here
 	SignIn  SignInPage
 	Metrics http.Handler
 	Healthz http.Handler
 	Readyz  http.Handler
+
+	// Queues of the box; nil: those of its readers are not metered.
+	Queues *queue.Registry
 
 	// Password lets people in from elsewhere; "": nobody.
 	Password string
@@ -63,7 +72,7 @@ type Deps struct {
 func (d Deps) check() error {
 	for name, missing := range map[string]bool{
 		"Log": d.Log == nil, "Cameras": d.Cameras == nil, "Uploads": d.Uploads == nil, "Jobs": d.Jobs == nil, "Hardware": d.Hardware == nil, "Models": d.Models == nil,
-		"System": d.System == nil, "Traces": d.Traces == nil, "Live": d.Live == nil, "Tus": d.Tus == nil, "Bodies": d.Bodies == nil, "Channel": d.Channel == nil, "Web": d.Web == nil, "SignIn": d.SignIn == nil,
+		"System": d.System == nil, "Traces": d.Traces == nil, "Live": d.Live == nil, "Tus": d.Tus == nil, "Bodies": d.Bodies == nil, "Channel": d.Channel == nil, "Session": d.Session == nil, "Sessions": d.Sessions == nil, "Web": d.Web == nil, "SignIn": d.SignIn == nil,
 		"Metrics": d.Metrics == nil, "Healthz": d.Healthz == nil, "Readyz": d.Readyz == nil,
 	} {
 		if missing {
@@ -92,6 +101,7 @@ func New(d Deps) (http.Handler, error) {
 	mountRoads(mux, d.Tus, d.Bodies)
 	mux.Handle("/api/v1/channel", d.Channel)
 	mux.Handle("/api/v1/channel/{session}", d.Channel)
+	mux.Handle(sessionPath, d.Session)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { p.unknown(mux, w, r) })
 	mux.Handle("GET /metrics", d.Metrics)
 	mux.Handle("GET /healthz", d.Healthz)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 const (
@@ -21,11 +23,15 @@ const (
 type feed struct {
 	cameras   Cameras
 	slots     chan struct{}
+	queues    *queue.Registry
+	full      *queue.Meter
 	keepAlive time.Duration
 }
 
-func newFeed(c Cameras) *feed {
-	return &feed{cameras: c, slots: make(chan struct{}, eventStreams), keepAlive: eventKeepAlive}
+func newFeed(c Cameras, q *queue.Registry) *feed {
+	f := &feed{cameras: c, slots: make(chan struct{}, eventStreams), queues: q, keepAlive: eventKeepAlive}
+	f.full = q.Register("event streams", queue.Refuse, eventStreams, func() int { return len(f.slots) })
+	return f
 }
 
 // reserve takes one of the places for a stream; call release when it ended.
@@ -34,13 +40,15 @@ func (f *feed) reserve() (release func(), err error) {
 	case f.slots <- struct{}{}:
 		return func() { <-f.slots }, nil
 	default:
+		f.full.Dropped(1)
 		return nil, Explain(ErrUnavailable, fmt.Sprintf("%d event streams are open already: close some pages of this box.", eventStreams))
 	}
 }
 
 // serve writes the cameras' events to w. First it tells the state of each camera.
 func (f *feed) serve(ctx context.Context, w http.ResponseWriter, only, detect string) {
-	box := newMailbox(only, detect)
+	box := newMailbox(only, detect, len(f.cameras.List()), f.queues)
+	defer box.close()
 	stop := f.cameras.Watch(box.put)
 	defer stop()
 	pace := eventPace

@@ -172,7 +172,7 @@ func TestSlowReader(t *testing.T) {
 }
 
 func TestLatestDetectionsOnly(t *testing.T) {
-	m := newMailbox("", latestDetection)
+	m := newMailbox("", latestDetection, 1, nil)
 	for n := range uint64(10) {
 		m.put(Event{Detections: &Detections{Camera: "a", Frame: n}})
 		m.put(Event{Detections: &Detections{Camera: "b", Frame: n}})
@@ -192,7 +192,7 @@ func TestLatestDetectionsOnly(t *testing.T) {
 
 func TestKeepAlive(t *testing.T) {
 	c := newCameras("yard")
-	f := newFeed(c)
+	f := newFeed(c, nil)
 	f.keepAlive = 20 * time.Millisecond
 	b := start(t, func(d *Deps) {
 		d.Web = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(r.Context(), w, "", everyDetection) })

@@ -25,7 +25,7 @@ const cookieName = "watchpost_session"
 //
 // Whoever gets in by something that a browser adds by itself must also not come
 // from another origin when the request changes something. A Bearer token is
-// never added by a browser itself.
+// never added by a browser itself. A request for a session may carry it in its body.
 type guard struct {
 	password  string
 	alwaysAsk bool
@@ -79,6 +79,12 @@ func (g *guard) admit(r *http.Request) (bearer bool, err error) {
 			return false, Explain(ErrUnauthorized, "The Authorization header is neither Bearer nor Basic: send \"Authorization: Bearer PASSWORD\".")
 		}
 		return isBearer, g.check(r, given)
+	}
+	switch key, err := keyInBody(r); {
+	case err != nil:
+		return false, err
+	case key != "":
+		return true, g.check(r, key) // no more added by a browser itself than a token is
 	}
 	if c, err := r.Cookie(cookieName); err == nil && g.sessions.valid(c.Value) {
 		return false, nil

@@ -85,6 +85,7 @@ func (t *routes) reserveReader() (release func(), err error) {
 	case t.readers <- struct{}{}:
 		return func() { <-t.readers }, nil
 	default:
+		t.readersFull.Dropped(1)
 		return nil, t.p.of(Explain(ErrUnavailable, fmt.Sprintf("%d readers wait for results already: try again in a moment, or ask without waiting.", resultReaders)))
 	}
 }
@@ -204,7 +205,8 @@ type endOfJob struct {
 
 // tellResults tells a job's results, and its changes between them.
 func (t *routes) tellResults(ctx context.Context, w http.ResponseWriter, id string, r JobResults) {
-	news := newNews[JobEvent]()
+	news := newNews[JobEvent](t.d.Queues, jobNews)
+	defer news.close()
 	stop := t.d.Jobs.Watch(func(e JobEvent) {
 		if e.id() == id {
 			news.put(e)

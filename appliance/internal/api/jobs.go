@@ -268,7 +268,8 @@ func (t *routes) jobsEvents(context.Context, *struct{}) (*huma.StreamResponse, e
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		defer release()
 		_, w := humago.Unwrap(ctx)
-		news := newNews[JobEvent]()
+		news := newNews[JobEvent](t.d.Queues, jobNews)
+		defer news.close()
 		stop := t.d.Jobs.Watch(news.put)
 		defer stop()
 		t.feed.run(ctx.Context(), w, tale{

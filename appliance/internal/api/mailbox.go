@@ -3,6 +3,8 @@ package api
 import (
 	"slices"
 	"sync"
+
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 // Event is something that happened to a camera: exactly one field is set.
@@ -38,10 +40,34 @@ type mailbox struct {
 	cameras    []Camera
 	detections []Detections
 	missed     map[string]uint64
+
+	states, finds *queue.Meter
 }
 
-func newMailbox(only, detect string) *mailbox {
-	return &mailbox{wake: make(chan struct{}, 1), only: only, detect: detect, missed: make(map[string]uint64)}
+// The names of a mailbox's halves among the box's queues.
+const (
+	cameraStates = "camera states to readers"
+	cameraFinds  = "detections to readers"
+)
+
+// newMailbox is for a reader of so many cameras; close takes it out of q.
+func newMailbox(only, detect string, cameras int, q *queue.Registry) *mailbox {
+	m := &mailbox{wake: make(chan struct{}, 1), only: only, detect: detect, missed: make(map[string]uint64)}
+	count := func(of func() int) func() int {
+		return func() int {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return of()
+		}
+	}
+	m.states = q.Register(cameraStates, queue.Latest, cameras, count(func() int { return len(m.cameras) }))
+	m.finds = q.Register(cameraFinds, queue.DropOldest, mailboxSize, count(func() int { return len(m.detections) }))
+	return m
+}
+
+func (m *mailbox) close() {
+	m.states.Close()
+	m.finds.Close()
 }
 
 // put keeps e for the reader. Anybody may call it, at any time.
@@ -80,6 +106,7 @@ func (m *mailbox) putDetections(d Detections) {
 	}
 	if drop >= 0 {
 		m.missed[m.detections[drop].Camera]++
+		m.finds.Dropped(1)
 		m.detections = slices.Delete(m.detections, drop, drop+1)
 	}
 	m.detections = append(m.detections, d)

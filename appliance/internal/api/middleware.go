@@ -8,7 +8,7 @@ import (
 )
 
 // bodyLimit is the most that a request may carry that is no part of a file:
-// session descriptions are about 10 kB, and nothing else is larger.
+// session descriptions are about 10 kB. Only a request for a session may be larger.
 const bodyLimit = 256 << 10
 
 // policy forbids everything that the pages do not need: no inline script or
@@ -31,7 +31,10 @@ func harden(next http.Handler) http.Handler {
 		if strings.HasPrefix(r.URL.Path, "/api/") {
 			h.Set("Cache-Control", "no-store")
 		}
-		if !carriesFile(r) {
+		switch {
+		case r.URL.Path == sessionPath:
+			r.Body = http.MaxBytesReader(w, r.Body, sessionLimit)
+		case !carriesFile(r):
 			r.Body = http.MaxBytesReader(w, r.Body, bodyLimit)
 		}
 		next.ServeHTTP(w, r)

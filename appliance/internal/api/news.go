@@ -3,6 +3,8 @@ package api
 import (
 	"slices"
 	"sync"
+
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 // newsSize is of how many things the news waits for a slow reader.
@@ -18,11 +20,28 @@ type news[E interface{ id() string }] struct {
 	mu     sync.Mutex
 	events []E
 	lost   bool
+
+	meter *queue.Meter
 }
 
-func newNews[E interface{ id() string }]() *news[E] {
-	return &news[E]{wake: make(chan struct{}, 1)}
+// The names of news among the box's queues.
+const (
+	uploadNews = "upload news to readers"
+	jobNews    = "job news to readers"
+)
+
+// newNews goes into q by its name; close takes it out.
+func newNews[E interface{ id() string }](q *queue.Registry, name string) *news[E] {
+	n := &news[E]{wake: make(chan struct{}, 1)}
+	n.meter = q.Register(name, queue.Latest, newsSize, func() int {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return len(n.events)
+	})
+	return n
 }
+
+func (n *news[E]) close() { n.meter.Close() }
 
 // put keeps e for the reader. Anybody may call it, at any time.
 func (n *news[E]) put(e E) {
@@ -37,6 +56,7 @@ func (n *news[E]) put(e E) {
 		n.events[i] = e
 	case len(n.events) >= newsSize:
 		n.lost = true
+		n.meter.Dropped(1)
 	default:
 		n.events = append(n.events, e)
 	}

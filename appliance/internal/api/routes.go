@@ -11,6 +11,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 // routes are the typed addresses under /api/v1.
@@ -19,11 +21,19 @@ type routes struct {
 	p    problems
 	feed *feed
 	// readers are the places of those who wait for a job's results.
-	readers chan struct{}
+	readers     chan struct{}
+	readersFull *queue.Meter
 }
 
 func newRoutes(d Deps, p problems) *routes {
-	return &routes{d: d, p: p, feed: newFeed(d.Cameras), readers: make(chan struct{}, resultReaders)}
+	for name, policy := range map[string]queue.Policy{
+		cameraStates: queue.Latest, cameraFinds: queue.DropOldest, uploadNews: queue.Latest, jobNews: queue.Latest,
+	} {
+		d.Queues.Declare(name, policy)
+	}
+	t := &routes{d: d, p: p, feed: newFeed(d.Cameras, d.Queues), readers: make(chan struct{}, resultReaders)}
+	t.readersFull = d.Queues.Register("readers of results", queue.Refuse, resultReaders, func() int { return len(t.readers) })
+	return t
 }
 
 type body[T any] struct{ Body T }
@@ -67,6 +77,7 @@ func (t *routes) register(mux *http.ServeMux) []byte {
 	documentWHEP(api.OpenAPI())
 	t.registerUploads(api)
 	t.registerJobs(api)
+	t.registerWorkerSessions(api)
 	t.registerTraces(api)
 
 	var out bytes.Buffer

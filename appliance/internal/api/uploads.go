@@ -138,7 +138,8 @@ func (t *routes) uploadEvents(context.Context, *struct{}) (*huma.StreamResponse,
 }
 
 func (t *routes) tellUploads(ctx context.Context, w http.ResponseWriter) {
-	news := newNews[UploadEvent]()
+	news := newNews[UploadEvent](t.d.Queues, uploadNews)
+	defer news.close()
 	stop := t.d.Uploads.Watch(news.put)
 	defer stop()
 	t.feed.run(ctx, w, tale{

@@ -182,7 +182,7 @@ func TestUploadEvents(t *testing.T) {
 }
 
 func TestUploadNews(t *testing.T) {
-	n := newNews[UploadEvent]()
+	n := newNews[UploadEvent](nil, uploadNews)
 	for i := range 3 {
 		for _, id := range []string{"a", "b"} {
 			u := someUpload(id, int64(i), 10)

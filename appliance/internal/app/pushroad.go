@@ -64,7 +64,7 @@ func (b *box) openPushRoad() (err error) {
 	}
 	in.uploads, err = upload.Open(upload.Deps{
 		Log: log, DB: in.db, Spool: in.files, Registerer: b.registry, Queues: b.queues,
-		OnComplete: in.jobs.Completed, InUse: in.jobs.InUse, Admit: in.admit, Unsure: unsure(in.opened),
+		OnComplete: in.jobs.Completed, InUse: func(id string) bool { return in.jobs.InUse(id) || b.sessions.inUse(id) }, Admit: in.admit, Unsure: unsure(in.opened),
 	}, uploadConfig(cfg))
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ import (
 	"github.com/watchpost/watchpost/appliance/internal/health"
 	"github.com/watchpost/watchpost/appliance/internal/live"
 	"github.com/watchpost/watchpost/appliance/internal/queue"
+	"github.com/watchpost/watchpost/appliance/internal/session/workflow"
 	"github.com/watchpost/watchpost/appliance/internal/web"
 	"github.com/watchpost/watchpost/appliance/internal/worker"
 	"github.com/watchpost/watchpost/hw"
@@ -134,23 +135,25 @@ func firstSource() string {
 
 // box is the control process, put together.
 type box struct {
-	p        Program
-	cfg      *config.Config
-	began    time.Time
-	listener net.Listener
-	registry *prometheus.Registry
-	meter    *health.Meter
-	queues   *queue.Registry
-	ready    *health.Readiness
-	notifier *health.Notifier
-	spawner  *worker.Spawner
-	server   *live.Server
-	cameras  *cameras
-	have     *hardware
-	push     *pushRoad // nil until it is opened
-	debug    *debugSocket
-	signals  chan os.Signal // what an operator wants; nil: nobody listens
-	handler  http.Handler
+	p         Program
+	cfg       *config.Config
+	began     time.Time
+	listener  net.Listener
+	registry  *prometheus.Registry
+	meter     *health.Meter
+	queues    *queue.Registry
+	ready     *health.Readiness
+	notifier  *health.Notifier
+	spawner   *worker.Spawner
+	server    *live.Server
+	cameras   *cameras
+	have      *hardware
+	push      *pushRoad       // nil until it is opened
+	workflows *workflow.Store // by name
+	sessions  *peerSessions   // nil until they are
+	debug     *debugSocket
+	signals   chan os.Signal // what an operator wants; nil: nobody listens
+	handler   http.Handler
 }
 
 // newBox is a box that is ready to run.
@@ -219,6 +222,9 @@ func (b *box) build() (err error) {
 	}
 	// The database is open, so that no other box has this folder.
 	b.debug = openDebugSocket(cfg.DataDir, b.p.Log)
+	if err := b.openSessions(); err != nil {
+		return err
+	}
 	b.handler, err = b.frontDoor()
 	return err
 }
@@ -227,6 +233,9 @@ func (b *box) build() (err error) {
 func (b *box) abandon() {
 	if b.debug != nil {
 		b.debug.close()
+	}
+	if b.sessions != nil {
+		b.sessions.close()
 	}
 	if b.push != nil {
 		// What went wrong in building counts more than what does in clearing up.
@@ -271,6 +280,7 @@ func (b *box) frontDoor() (http.Handler, error) {
 		Live: b.server.Handler(), Web: pages.Handler(), SignIn: pages.SignIn,
 		Metrics: promhttp.HandlerFor(b.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}),
 		Healthz: b.meter, Readyz: b.ready,
+		Session: b.sessions.handler(), Sessions: b.sessions,
 		Password: password,
 	}
 	if err := b.front(&d); err != nil {
@@ -297,11 +307,13 @@ func (b *box) run(ctx context.Context) error {
 	})
 	g.Go(func() error { return b.have.run(ctx) })
 	b.push.run(ctx, g)
+	g.Go(func() error { return b.sessions.run(ctx) })
 	g.Go(func() error { return b.announce(ctx) })
 	g.Go(func() error { return api.Serve(ctx, b.handler, b.p.Log, b.listener) })
 	b.ready.Set("http", nil)
 	b.greet()
 	err := g.Wait()
+	b.sessions.close() // before what takes their files
 	b.spawner.Close()
 	return errors.Join(err, b.push.close())
 }
