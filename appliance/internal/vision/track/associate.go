@@ -29,8 +29,12 @@ func (t *Tracker) associate(pts time.Duration) {
 	strict := float64(t.cfg.Overlap)
 	t.match(pts, confirmed, high, all, strict, 0)
 	t.match(pts, recent, t.cfg.Low, high, weakOverlap, 0)
-	// Who asks for more overlap shall not get tracks by widening.
-	t.match(pts, any, high, all, wideOverlap*max(1, strict/strictOverlap), 1)
+	// Who asks for more overlap shall not get by widening what fails without.
+	wide := wideOverlap
+	if strict > strictOverlap {
+		wide += (strict - strictOverlap) * (1 - wideOverlap) / (1 - strictOverlap)
+	}
+	t.match(pts, any, high, all, wide, 1)
 }
 
 // match assigns unmatched objects that pass and untaken detections with a score

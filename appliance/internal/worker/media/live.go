@@ -111,7 +111,7 @@ func isDemo(url string) bool { return strings.HasPrefix(url, "demo:") }
 func (w *worker) planSource() plan.Source {
 	s := w.start.Source
 	return plan.Source{
-		URL: s.URL, Title: w.start.Title, Track: s.Track, Transport: s.Transport, Loop: s.Loop, Live: !w.waits(),
+		URL: s.URL, Title: w.start.Title, Track: s.Track, Transport: s.Transport, Loop: s.Loop, Live: w.start.Mode == "live" || w.session != nil && w.session.ask.Realtime,
 		Width: s.Width, Height: s.Height, FPS: s.FPS,
 		Decoders: w.start.Decoders, Refused: w.start.RefusedElements, Threads: w.start.Threads,
 	}
@@ -119,7 +119,7 @@ func (w *worker) planSource() plan.Source {
 
 // waits tells of work that takes its time and leaves nothing out.
 func (w *worker) waits() bool {
-	return w.start.Mode == "file" || w.start.Mode == "session" && !w.start.Session.Realtime
+	return w.start.Mode == "file" || w.session != nil && w.session.holds()
 }
 
 // playing reports the stream once it is known, and whenever it changes.

@@ -54,7 +54,7 @@ type moment struct {
 	at     stamp         // in the session's
 	fps    float64       // that the source declares, or a usual rate
 	found  []finding
-	blind  bool     // the analysis failed
+	blind  string   // why it was not analysed, in a line; empty: it was
 	errors []string // what went wrong with this frame, one line each
 
 	// Set by show.
@@ -174,7 +174,7 @@ func (s *sessionRun) verdict(err error) error {
 
 // enter takes a decoded frame into the road; it runs on the source's thread.
 func (s *sessionRun) enter(ctx context.Context, f *engine.Frame) {
-	if !s.decoded.leaky {
+	if s.holds() {
 		s.w.rest.pass(ctx)
 	}
 	if f.Captured == 0 {
@@ -185,7 +185,7 @@ func (s *sessionRun) enter(ctx context.Context, f *engine.Frame) {
 	s.w.rate.frame()
 	m := &moment{frame: f, pts: s.line.at(f.PTS), fps: s.w.rate.nominal()}
 	s.position.Store(int64(m.pts))
-	if s.ask.Realtime {
+	if !s.holds() {
 		if ok, why := s.w.limiter.admit(m.pts); !ok {
 			s.settle(m, why)
 			m.release()
@@ -216,8 +216,9 @@ func (s *sessionRun) lookAll(ctx context.Context, fail func(error)) {
 		if s.sight != nil {
 			var err error
 			if m.found, err = s.sight.look(m.frame, m.pts); err != nil {
-				how, m.blind = failed, true
+				how = failed
 				m.failed("The frame could not be analysed: %v", err)
+				m.blind = m.errors[0]
 				if n, ok := reports.due(time.Now()); ok {
 					s.w.log.Warn("a frame was not analysed", "frame", m.at.id, "error", err, "times", n)
 				}
@@ -233,6 +234,9 @@ func (s *sessionRun) lookAll(ctx context.Context, fail func(error)) {
 		}
 	}
 }
+
+// holds tells of a session whose source waits for it.
+func (s *sessionRun) holds() bool { return !s.decoded.leaky }
 
 // live tells of a source that keeps time by itself and can be held back by nobody;
 // a peer's track waits as encoded pictures.

@@ -90,7 +90,7 @@ func newLook(o link.Output) look {
 
 // changes tells whether drawing it changes the picture of a moment.
 func (l look) changes(m *moment) bool {
-	if len(m.errors) > 0 {
+	if m.blind != "" {
 		return true
 	}
 	for _, a := range l {

@@ -75,7 +75,7 @@ func TestPeersFramesComeBackOneByOne(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, realtime %v", c, realtime), func(t *testing.T) {
 				units := encoded(t, c, 40)
 				start := peerStart(c)
-				start.Session.Realtime = realtime
+				start.Session.Realtime, start.Session.DeclaredFPS = realtime, 12.5
 				s := begin(t, start)
 				for i, u := range units {
 					s.send(link.KindMedia, u)
@@ -87,7 +87,7 @@ func TestPeersFramesComeBackOneByOne(t *testing.T) {
 					t.Errorf("%+v, %d requests for a keyframe", l, s.refreshes)
 				}
 				for i, d := range s.documents() {
-					if want := uint64(i * videoClock / 30); d.Meta.PTS != want || stampOf(s.units[i].PTS) != want || d.Meta.Declared != 30 {
+					if want := uint64(i * videoClock / 30); d.Meta.PTS != want || stampOf(s.units[i].PTS) != want || d.Meta.Declared != 12.5 {
 						t.Fatalf("frame %d: %+v, its picture is at %v", i+1, d.Meta, s.units[i].PTS)
 					}
 					if y := d.image(t, "plain").(*image.YCbCr).Y[1000]; int(y) < (34+i*3)*255/219-8 || int(y) > (34+i*3)*255/219+8 {

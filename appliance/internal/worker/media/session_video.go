@@ -3,7 +3,6 @@ package media
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/watchpost/watchpost/appliance/internal/vision/draw"
@@ -142,9 +141,7 @@ func paint(artist *draw.Artist, marks *[]draw.Mark, m *moment, l look, last bool
 			artist.Boxes(&pic, *marks, a.boxes)
 		}
 	}
-	if len(m.errors) > 0 {
-		artist.Message(&pic, strings.Join(m.errors, "\n"))
-	}
+	artist.Message(&pic, m.blind)
 	return f, nil
 }
 

@@ -73,7 +73,7 @@ func (w *wordSide) tell(m *moment) error {
 			if err != nil {
 				w.unsaid(m, i, err)
 			}
-		case m.blind:
+		case m.blind != "":
 			m.failed("The output %q is missing: the frame was not analysed.", o.Name)
 		case w.s.sight == nil:
 			m.failed("The output %q is missing: nothing looks for objects in this session.", o.Name)
