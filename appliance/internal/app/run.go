@@ -276,7 +276,7 @@ func (b *box) frontDoor() (http.Handler, error) {
 	}
 	d := api.Deps{
 		Version: b.p.Version, Log: b.p.Log,
-		Cameras: b.cameras, Hardware: b.have.view, Models: b.models, System: b.system, Traces: traces{b.meter},
+		Cameras: b.cameras, Hardware: b.have.view, Models: b.models, System: b.system, Traces: traces{b.meter}, Queues: b.queues,
 		Live: b.server.Handler(), Web: pages.Handler(), SignIn: pages.SignIn,
 		Metrics: promhttp.HandlerFor(b.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}),
 		Healthz: b.meter, Readyz: b.ready,
@@ -307,9 +307,10 @@ func (b *box) run(ctx context.Context) error {
 	})
 	g.Go(func() error { return b.have.run(ctx) })
 	b.push.run(ctx, g)
+	door := api.NewDoor(b.listener, b.queues, b.meter.Loop("http accept"))
 	g.Go(func() error { return b.sessions.run(ctx) })
 	g.Go(func() error { return b.announce(ctx) })
-	g.Go(func() error { return api.Serve(ctx, b.handler, b.p.Log, b.listener) })
+	g.Go(func() error { return api.Serve(ctx, b.handler, b.p.Log, door) })
 	b.ready.Set("http", nil)
 	b.greet()
 	err := g.Wait()
