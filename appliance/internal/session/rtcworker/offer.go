@@ -3,6 +3,7 @@ package rtcworker
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pion/sdp/v3"
@@ -50,7 +51,7 @@ func parseOffer(text string, send, take bool) (*offer, error) {
 		return nil, wrong(field, expected, "it has %d media sections, 1 to %d can be served", n, maxSections)
 	}
 	o := &offer{sdp: text, out: -1, in: -1}
-	var kinds []string
+	kinds := map[string]bool{} // of video codecs
 	for i, m := range d.MediaDescriptions {
 		if _, only := m.Attribute("bundle-only"); m.MediaName.Port.Value == 0 && !only {
 			continue // it is refused by who offers it
@@ -60,29 +61,56 @@ func parseOffer(text string, send, take bool) (*offer, error) {
 			o.channels = true
 		case "video":
 			direction := directionOf(&d, m)
-			if send && o.out < 0 && (direction == webrtc.RTPTransceiverDirectionSendrecv || direction == webrtc.RTPTransceiverDirectionRecvonly) {
-				o.out, o.outDirection = i, direction
-				kind, err := bestCodec(m)
-				if err != nil {
-					return nil, err
-				}
-				o.video = kind
-				kinds = append(kinds, kind)
+			out := send && o.out < 0 && (direction == webrtc.RTPTransceiverDirectionSendrecv || direction == webrtc.RTPTransceiverDirectionRecvonly)
+			in := take && o.in < 0 && (direction == webrtc.RTPTransceiverDirectionSendrecv || direction == webrtc.RTPTransceiverDirectionSendonly)
+			kind, err := bestCodec(m)
+			if err != nil && (out || in) {
+				return nil, err
 			}
-			if take && o.in < 0 && (direction == webrtc.RTPTransceiverDirectionSendrecv || direction == webrtc.RTPTransceiverDirectionSendonly) {
+			if err == nil {
+				// Sections of no use are answered too, as inactive: there are
+				// clients that cannot take a refusal of one.
+				kinds[kind] = true
+			}
+			if out {
+				o.out, o.outDirection, o.video = i, direction, kind
+			}
+			if in {
 				o.in = i
-				kind, err := bestCodec(m)
-				if err != nil {
-					return nil, err
-				}
-				kinds = append(kinds, kind)
 			}
+		case "audio":
+			o.takeAudio(m)
 		}
 	}
 	if err := o.takeCodecs(kinds); err != nil {
 		return nil, err
 	}
 	return o, o.limitCandidates(&d)
+}
+
+// takeAudio has the connection know a section's codecs, so that the section can be
+// answered as inactive, like video of no use.
+func (o *offer) takeAudio(m *sdp.MediaDescription) {
+	const most = 32
+	for _, a := range m.Attributes {
+		format, value, _ := strings.Cut(a.Value, " ")
+		pt, err := strconv.ParseUint(format, 10, 7)
+		if a.Key != "rtpmap" || err != nil || len(o.codecs) >= most {
+			continue
+		}
+		f := strings.Split(strings.TrimSpace(value)+"/0/0", "/")
+		rate, err := strconv.ParseUint(f[1], 10, 32)
+		if err != nil || rate == 0 || slices.ContainsFunc(o.codecs, func(c peer.Codec) bool { return c.PayloadType == webrtc.PayloadType(pt) }) {
+			continue
+		}
+		channels, _ := strconv.ParseUint(f[2], 10, 8) // none: 0, which stands for one
+		o.codecs = append(o.codecs, peer.Codec{Kind: webrtc.RTPCodecTypeAudio, RTPCodecParameters: webrtc.RTPCodecParameters{
+			PayloadType: webrtc.PayloadType(pt),
+			RTPCodecCapability: webrtc.RTPCodecCapability{
+				MimeType: "audio/" + f[0], ClockRate: uint32(rate), Channels: uint16(channels),
+			},
+		}})
+	}
 }
 
 // directionOf is a section's direction, which the session's stands in for, and else
@@ -138,7 +166,7 @@ func bestCodec(m *sdp.MediaDescription) (string, error) {
 
 // takeCodecs has the connection know those codecs and no others, with the peer's own
 // payload types and parameters.
-func (o *offer) takeCodecs(kinds []string) error {
+func (o *offer) takeCodecs(kinds map[string]bool) error {
 	if len(kinds) == 0 {
 		return nil
 	}
@@ -151,7 +179,7 @@ func (o *offer) takeCodecs(kinds []string) error {
 		if c.MimeType == webrtc.MimeTypeH264 {
 			kind = packet.CodecH264
 		}
-		if slices.Contains(kinds, kind) {
+		if kinds[kind] {
 			o.codecs = append(o.codecs, c)
 		}
 	}
@@ -182,37 +210,57 @@ func (o *offer) limitCandidates(d *sdp.SessionDescription) error {
 	return nil
 }
 
-// settle gives the video sections of our answer the directions that they have in truth:
+// settle gives the sections of our answer the directions that they have in truth:
 // the WebRTC stack says "sendonly" of one over which nobody sends, and takes every camera.
 func (o *offer) settle(answer string) (string, error) {
 	var d sdp.SessionDescription
 	if err := d.UnmarshalString(answer); err != nil {
 		return "", err
 	}
+	var candidates []sdp.Attribute // of sections that are refused
+	var first *sdp.MediaDescription
 	for i, m := range d.MediaDescriptions {
-		// With rtcp-mux there is no second component, though the stack lists it.
+		refused := m.MediaName.Port.Value == 0
+		if !refused && first == nil {
+			first = m
+		}
 		m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {
-			f := strings.Fields(a.Value)
-			return a.Key == "candidate" && len(f) > 1 && f[1] == "2"
-		})
-		if m.MediaName.Media != "video" || m.MediaName.Port.Value == 0 {
-			continue
-		}
-		direction := webrtc.RTPTransceiverDirectionInactive
-		switch {
-		case i == o.out && i == o.in:
-			direction = webrtc.RTPTransceiverDirectionSendrecv
-		case i == o.out:
-			direction = webrtc.RTPTransceiverDirectionSendonly
-		case i == o.in:
-			direction = webrtc.RTPTransceiverDirectionRecvonly
-		}
-		for j, a := range m.Attributes {
-			if webrtc.NewRTPTransceiverDirection(a.Key).String() == a.Key {
-				m.Attributes[j] = sdp.NewPropertyAttribute(direction.String())
+			if a.Key != "candidate" && a.Key != "end-of-candidates" {
+				return false
 			}
+			// With rtcp-mux there is no second component, though the stack lists it.
+			f := strings.Fields(a.Value)
+			second := len(f) > 1 && f[1] == "2"
+			if refused && !second {
+				candidates = append(candidates, a)
+			}
+			return refused || second
+		})
+		if !refused && (m.MediaName.Media == "video" || m.MediaName.Media == "audio") {
+			o.direct(m, i)
 		}
+	}
+	if first != nil { // one transport for all: the peer looks for its candidates here
+		first.Attributes = append(first.Attributes, candidates...)
 	}
 	text, err := d.Marshal()
 	return string(text), err
+}
+
+// direct sets the direction of section i of our answer.
+func (o *offer) direct(m *sdp.MediaDescription, i int) {
+	direction := webrtc.RTPTransceiverDirectionInactive
+	switch {
+	case i == o.out && i == o.in:
+		direction = webrtc.RTPTransceiverDirectionSendrecv
+	case i == o.out:
+		direction = webrtc.RTPTransceiverDirectionSendonly
+	case i == o.in:
+		direction = webrtc.RTPTransceiverDirectionRecvonly
+	}
+	for j, a := range m.Attributes {
+		if webrtc.NewRTPTransceiverDirection(a.Key).String() == a.Key {
+			m.Attributes[j] = sdp.NewPropertyAttribute(direction.String())
+		}
+	}
 }
