@@ -40,8 +40,9 @@ type Deps struct {
 	System   func() System
 	Traces   Traces
 
-	// Live answers WHEP. It is asked for /api/v1/cameras/{id}/whep and
-	// /api/v1/cameras/{id}/whep/{session}, with both path values set.
+	// Live answers WHEP and WHIP. It is asked for /api/v1/cameras/{id}/whep and
+	// /api/v1/cameras/{id}/whep/{session}, /api/v1/whip/{name} and
+	// /api/v1/whip/{name}/{session}, with the path values set.
 	Live http.Handler
 	// Tus and Bodies take files: Tus under /api/v1/tus, Bodies by POST and PUT
 	// under /api/v1/uploads. They bound the bodies and the time themselves.
@@ -98,6 +99,8 @@ func New(d Deps) (http.Handler, error) {
 	})
 	mux.Handle("/api/v1/cameras/{id}/whep", d.Live)
 	mux.Handle("/api/v1/cameras/{id}/whep/{session}", d.Live)
+	mux.Handle("/api/v1/whip/{name}", d.Live)
+	mux.Handle("/api/v1/whip/{name}/{session}", d.Live)
 	mountRoads(mux, d.Tus, d.Bodies)
 	mux.Handle("/api/v1/channel", d.Channel)
 	mux.Handle("/api/v1/channel/{session}", d.Channel)

@@ -44,6 +44,8 @@ func TestRoutes(t *testing.T) {
 		{"OPTIONS", "/api/v1/cameras/gate/whep", 200, "live OPTIONS gate"},
 		{"PATCH", "/api/v1/cameras/gate/whep/s1", 200, "live PATCH gate s1"},
 		{"DELETE", "/api/v1/cameras/gate/whep/s1", 200, "live DELETE gate s1"},
+		{"POST", "/api/v1/whip/phone", 200, "live POST   3"},
+		{"DELETE", "/api/v1/whip/phone/s1", 200, "live DELETE  s1"},
 		{"GET", "/healthz", 200, "alive"},
 		{"GET", "/readyz", 200, "ready"},
 		{"GET", "/metrics", 200, "metrics"},
@@ -211,7 +213,7 @@ func TestDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range []string{
-		"/api/v1/cameras", "/api/v1/cameras/{id}", "/api/v1/cameras/{id}/events", "/api/v1/cameras/{id}/restart", "/api/v1/cameras/{id}/whep",
+		"/api/v1/cameras", "/api/v1/cameras/{id}", "/api/v1/cameras/{id}/events", "/api/v1/cameras/{id}/restart", "/api/v1/cameras/{id}/whep", "/api/v1/whip/{name}", "/api/v1/whip/{name}/{session}",
 		"/api/v1/uploads", "/api/v1/uploads/{id}", "/api/v1/uploads/{name}", "/api/v1/uploads/events", "/api/v1/tus", "/api/v1/tus/{id}",
 		"/api/v1/jobs", "/api/v1/jobs/{id}", "/api/v1/jobs/{id}/cancel", "/api/v1/jobs/{id}/retry", "/api/v1/jobs/{id}/results",
 		"/api/v1/jobs/{id}/events", "/api/v1/jobs/{id}/files", "/api/v1/jobs/{id}/files/{name}", "/api/v1/jobs/events",

@@ -214,6 +214,13 @@ func documentWHEP(doc *huma.OpenAPI) {
 		"201", "The answer; Location names the session, ETag its ICE generation", sdp)
 	add(http.MethodPatch, path+"/{session}", "whep-trickle", "Add ICE candidates or restart ICE", []*huma.Param{id, session},
 		map[string]*huma.MediaType{"application/trickle-ice-sdpfrag": {Schema: text}}, "204", "Taken", nil)
+	const whip = "/api/v1/whip/{name}"
+	name := &huma.Param{Name: "name", In: "path", Required: true, Schema: text, Description: "A camera whose source is whip:, or a name that no camera has: then it is a camera as long as it is published"}
+	add(http.MethodPost, whip, "whip-publish", "Publish H.264 or VP8 to a camera over WebRTC (WHIP, RFC 9725)", []*huma.Param{name}, sdp,
+		"201", "The answer; Location names the session, ETag its ICE generation. Else 409: somebody publishes under that name, or it is another camera's; 503: too many publish", sdp)
+	add(http.MethodPatch, whip+"/{session}", "whip-trickle", "Add ICE candidates or restart ICE", []*huma.Param{name, session},
+		map[string]*huma.MediaType{"application/trickle-ice-sdpfrag": {Schema: text}}, "204", "Taken", nil)
+	add(http.MethodDelete, whip+"/{session}", "whip-end", "Stop publishing", []*huma.Param{name, session}, nil, "200", "Ended", nil)
 	const channel = "/api/v1/channel"
 	add(http.MethodPost, channel, "channel-open", "Open data channels: video_upload (files in) and results (a job's log out)", nil, sdp,
 		"201", "The answer; Location names the session", sdp)

@@ -20,9 +20,14 @@ import (
 // bridge joins a camera and its stream, which know nothing of each other: units
 // go up, demand comes down.
 type bridge struct {
-	camera *camera.Camera
-	stream *live.Stream
-	made   bool // the box makes its pictures: a scene, a pattern
+	id        string
+	camera    *camera.Camera
+	stream    *live.Stream
+	made      bool   // the box makes its pictures: a scene, a pattern
+	published bool   // they are published
+	stopLoop  func() // takes its control loop out of the stall meter
+
+	visit *visit // of a camera that only a publisher has made; nil: it is configured
 }
 
 // Publish implements camera.Output.
@@ -39,31 +44,45 @@ func (b *bridge) Want(h264, vp8 bool) { b.camera.Want(h264, vp8) }
 // RequestKeyframe implements live.Producer.
 func (b *bridge) RequestKeyframe(c live.Codec) { b.camera.RequestKeyframe(link.Codec(c)) }
 
-// cameras are the box's cameras as the API sees them. The set is fixed.
+// cameras are the box's cameras as the API sees them: those of the configuration, and
+// those that somebody publishes.
 type cameras struct {
-	list []*bridge
+	make func(config.Camera) (*bridge, error)
+	most int          // cameras at a time that only a publisher has made
+	come chan *bridge // those that begin to be published, for run to run them
+	over chan struct{}
 
 	mu       sync.Mutex
+	list     []*bridge // replaced, never modified
 	watchers map[int]func(api.Event)
 	next     int
 }
 
 // newCameras makes the configured cameras; they do nothing before run.
 func (p Program) newCameras(cfg *config.Config, spawner *worker.Spawner, server *live.Server, meter *health.Meter, have *hardware, queues *queue.Registry) (*cameras, error) {
-	cs := &cameras{watchers: make(map[int]func(api.Event))}
-	for _, c := range cfg.Cameras {
+	cs := &cameras{watchers: make(map[int]func(api.Event)), most: cfg.WebRTC.MaxPublishers, come: make(chan *bridge), over: make(chan struct{})}
+	cs.make = func(c config.Camera) (*bridge, error) {
 		kind := config.KindOf(c.Source)
-		b := &bridge{made: kind == config.KindDemo || kind == config.KindPattern}
+		loop := meter.Loop("camera " + c.ID)
+		b := &bridge{id: c.ID, made: kind == config.KindDemo || kind == config.KindPattern, published: kind == config.KindWHIP, stopLoop: loop.Stop}
 		cam, err := camera.New(camera.Deps{
-			Spawn: p.spawn(cfg, c, spawner, have), Output: b, Log: p.Log, Loop: meter.Loop("camera " + c.ID), Queues: queues,
+			Spawn: p.spawn(cfg, c, spawner, have), Output: b, Log: p.Log, Loop: loop, Queues: queues,
 		}, camera.Config{
-			ID: c.ID, Name: c.Title(), Start: startOf(c), StallAfter: c.StallAfter, Redact: plan.Redact,
+			ID: c.ID, Name: c.Title(), Start: startOf(c), StallAfter: c.StallAfter, Redact: plan.Redact, Published: b.published,
 		})
 		if err != nil {
+			loop.Stop()
 			return nil, fmt.Errorf("camera %s: %w", c.ID, err)
 		}
 		b.camera = cam
 		b.stream = server.Stream(c.ID, b)
+		return b, nil
+	}
+	for _, c := range cfg.Cameras {
+		b, err := cs.make(c)
+		if err != nil {
+			return nil, err
+		}
 		cs.list = append(cs.list, b)
 	}
 	return cs, nil
@@ -109,16 +128,36 @@ func startOf(c config.Camera) link.Start {
 // run runs every camera until ctx ends, and tells the watchers what happens.
 func (cs *cameras) run(ctx context.Context, log *slog.Logger) error {
 	var wg sync.WaitGroup
-	for _, b := range cs.list {
-		wg.Go(func() {
-			if err := b.camera.Run(ctx); err != nil && ctx.Err() == nil {
-				log.Error("camera ended", "camera", b.camera.Snapshot().ID, "error", err)
-			}
-		})
-		wg.Go(func() { cs.follow(ctx, b) })
+	defer wg.Wait()
+	defer close(cs.over) // nobody waits to be run any more
+	for _, b := range cs.all() {
+		wg.Go(func() { cs.live(ctx, b, log) })
 	}
-	wg.Wait()
-	return nil
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case b := <-cs.come:
+			wg.Go(func() { cs.stay(ctx, b, log) })
+		}
+	}
+}
+
+// live is a camera's life.
+func (cs *cameras) live(ctx context.Context, b *bridge, log *slog.Logger) {
+	var following sync.WaitGroup
+	following.Go(func() { cs.follow(ctx, b) })
+	if err := b.camera.Run(ctx); err != nil && ctx.Err() == nil {
+		log.Error("camera ended", "camera", b.id, "error", err)
+	}
+	following.Wait()
+}
+
+// all are the cameras of this moment; the list is nobody's to change.
+func (cs *cameras) all() []*bridge {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.list
 }
 
 // follow hands a camera's changes and detections to the watchers.
@@ -126,7 +165,7 @@ func (cs *cameras) follow(ctx context.Context, b *bridge) {
 	changes, found := b.camera.Subscribe(), b.camera.Detections()
 	defer changes.Close()
 	defer found.Close()
-	id := b.camera.Snapshot().ID
+	id := b.id
 	for {
 		select {
 		case <-ctx.Done():
@@ -172,8 +211,9 @@ func (cs *cameras) Watch(deliver func(api.Event)) (stop func()) {
 
 // List implements api.Cameras.
 func (cs *cameras) List() []api.Camera {
-	list := make([]api.Camera, len(cs.list))
-	for i, b := range cs.list {
+	all := cs.all()
+	list := make([]api.Camera, len(all))
+	for i, b := range all {
 		list[i] = cameraView(b.camera.Snapshot(), b.stream.Viewers())
 	}
 	return list
@@ -181,8 +221,8 @@ func (cs *cameras) List() []api.Camera {
 
 // Restart implements api.Cameras.
 func (cs *cameras) Restart(_ context.Context, id string) error {
-	for _, b := range cs.list {
-		if b.camera.Snapshot().ID == id {
+	for _, b := range cs.all() {
+		if b.id == id {
 			b.camera.Restart()
 			return nil
 		}

@@ -206,7 +206,7 @@ func pushedFile(i upload.Info) job.File {
 // makes itself is no camera that anybody would miss.
 func (cs *cameras) strained() []job.Camera {
 	var list []job.Camera
-	for _, b := range cs.list {
+	for _, b := range cs.all() {
 		s := b.camera.Snapshot()
 		if b.made {
 			continue

@@ -45,7 +45,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	for _, b := range c.cameras.list {
+	for _, b := range c.cameras.all() {
 		s := b.camera.Snapshot()
 		l := s.Ledger
 		for _, f := range []struct {

@@ -26,7 +26,11 @@ const (
 	KindUnknown Kind = ""       // a URL of a scheme that is not served
 )
 
-var devicePath = regexp.MustCompile(`^/dev/video[0-9]+$`)
+var (
+	devicePath = regexp.MustCompile(`^/dev/video[0-9]+$`)
+	// idPattern is that of Camera.ID.
+	idPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+)
 
 // patterns are those of GStreamer's videotestsrc that show a picture.
 var patterns = []string{
@@ -219,3 +223,6 @@ func slug(s string) string {
 	}
 	return "camera"
 }
+
+// ValidID tells whether a text can be a camera's id.
+func ValidID(id string) bool { return idPattern.MatchString(id) }
