@@ -71,7 +71,7 @@ func (b *box) openPushRoad() (err error) {
 	}
 	pushed.all = in.uploads
 	in.sessions, err = session.New(session.Deps{
-		Log: log, Peers: b.server.Peers(), Registerer: b.registry,
+		Log: log, Peers: b.server.Peers(), Registerer: b.registry, Queues: b.queues,
 		Services: map[string]session.Service{
 			"video_upload":       in.takeFiles,
 			session.ResultsLabel: session.Results(in.follow),

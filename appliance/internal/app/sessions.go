@@ -48,7 +48,9 @@ func (b *box) openSessions() (err error) {
 	if cfg.Sessions.Most == 0 {
 		return nil
 	}
-	if b.sessions.spawner, err = worker.New(sessionWorkerConfig(cfg), b.p.Log); err != nil {
+	workers := sessionWorkerConfig(cfg)
+	workers.Queues = b.queues
+	if b.sessions.spawner, err = worker.New(workers, b.p.Log); err != nil {
 		return err
 	}
 	c := rtcworker.Config{

@@ -12,6 +12,8 @@ import (
 
 	"github.com/pion/datachannel"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 // Channel is a data channel as its service sees it. One goroutine reads; any may
@@ -46,6 +48,11 @@ var errSlowReader = errors.New("the peer reads nothing")
 // closeTime is what a peer has to take the last messages of a channel.
 const closeTime = 5 * time.Second
 
+// OutBytes is the name among the box's queues of what waits in data channels for their
+// peers to read it, in bytes. A message goes in while there are at most so many as the
+// queue's bound, so that the last one may exceed it.
+const OutBytes = "data channel bytes"
+
 // DataChannel is a Channel over a detached data channel.
 type DataChannel struct {
 	ctx context.Context
@@ -53,12 +60,13 @@ type DataChannel struct {
 	raw datachannel.ReadWriteCloser
 	low chan struct{} // capacity 1: the buffer fell below lowWater
 
+	meter *queue.Meter
 	write sync.Mutex
 }
 
 // NewChannel makes one of a channel that was detached (raw), which it owns from then on.
-// Writers give up when ctx ends; readers end with the connection.
-func NewChannel(ctx context.Context, dc *webrtc.DataChannel, raw datachannel.ReadWriteCloser) *DataChannel {
+// Writers give up when ctx ends; readers end with the connection. q knows it until Close.
+func NewChannel(ctx context.Context, dc *webrtc.DataChannel, raw datachannel.ReadWriteCloser, q *queue.Registry) *DataChannel {
 	c := &DataChannel{ctx: ctx, dc: dc, raw: raw, low: make(chan struct{}, 1)}
 	dc.SetBufferedAmountLowThreshold(lowWater)
 	dc.OnBufferedAmountLow(func() {
@@ -67,6 +75,7 @@ func NewChannel(ctx context.Context, dc *webrtc.DataChannel, raw datachannel.Rea
 		default:
 		}
 	})
+	c.meter = q.Register(OutBytes, queue.Block, highWater, func() int { return int(dc.BufferedAmount()) })
 	return c
 }
 
@@ -112,6 +121,7 @@ func (c *DataChannel) Close() {
 	defer c.write.Unlock()
 	_ = c.room(closeTime, 0) // who does not read by then goes without
 	_ = c.raw.Close()        // the connection may be gone already
+	c.meter.Close()
 }
 
 // problem is an error as channels tell it.

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/watchpost/watchpost/appliance/internal/live/peer"
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 // The addresses of package session.
@@ -39,6 +40,8 @@ type Deps struct {
 	Services map[string]Service
 	// Registerer of the metrics; nil: none.
 	Registerer prometheus.Registerer
+	// Queues of the box; nil: those of the channels are not metered.
+	Queues *queue.Registry
 }
 
 // Server keeps the sessions.
@@ -58,6 +61,7 @@ func New(d Deps, most int) (*Server, error) {
 	if d.Log == nil || d.Peers == nil || most < 1 {
 		return nil, errors.New("session: a log, a factory of peers and room for sessions are needed")
 	}
+	d.Queues.Declare(OutBytes, queue.Block)
 	s := &Server{d: d, most: most, sessions: map[string]*session{}}
 	if d.Registerer != nil {
 		gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -13,6 +13,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/watchpost/watchpost/appliance/internal/live/peer"
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 // Bounds of one session.
@@ -38,6 +39,7 @@ type session struct {
 	ctx    context.Context // ends with the session
 	cancel context.CancelCauseFunc
 	ended  func(reason string)
+	queues *queue.Registry
 	work   sync.WaitGroup // the channels' goroutines
 
 	mu       sync.Mutex
@@ -65,7 +67,7 @@ func (s *Server) open(offer string, ended func(*session, string)) (_ *session, a
 		return nil, "", err
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	ses := &session{id: newID(), pc: pc, ctx: ctx, cancel: cancel}
+	ses := &session{id: newID(), pc: pc, ctx: ctx, cancel: cancel, queues: s.d.Queues}
 	ses.log = s.d.Log.With("session", ses.id[:8])
 	ses.ended = func(reason string) { ended(ses, reason) }
 	defer func() {
@@ -110,7 +112,7 @@ func (ses *session) accept(dc *webrtc.DataChannel, services map[string]Service) 
 			ses.log.Warn("a channel could not be opened", "label", dc.Label(), "err", err)
 			return
 		}
-		ch := NewChannel(ses.ctx, dc, raw)
+		ch := NewChannel(ses.ctx, dc, raw, ses.queues)
 		serve, known := services[dc.Label()]
 		ses.mu.Lock()
 		refused := ses.closing || ses.channels >= maxChannels

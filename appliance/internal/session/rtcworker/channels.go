@@ -11,6 +11,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/watchpost/watchpost/appliance/internal/live/ingest"
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 	"github.com/watchpost/watchpost/appliance/internal/session"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 )
@@ -36,7 +37,7 @@ func (l *life) accept(dc *webrtc.DataChannel) {
 		}
 		serve := func() { l.infer(dc, raw) }
 		if dc.Label() == uploadLabel {
-			serve = func() { l.receive(session.NewChannel(l.ctx, dc, raw)) }
+			serve = func() { l.receive(session.NewChannel(l.ctx, dc, raw, l.s.d.Queues)) }
 		}
 		if !l.do(serve) {
 			_ = raw.Close() // the session is over
@@ -48,6 +49,7 @@ func (l *life) accept(dc *webrtc.DataChannel) {
 func (l *life) infer(dc *webrtc.DataChannel, raw datachannel.ReadWriteCloser) {
 	out := newOutlet(dc, raw, l.req.realtime)
 	defer raw.Close()
+	defer l.s.d.Queues.Register(session.OutBytes, queue.Block, int(out.high), func() int { return int(dc.BufferedAmount()) }).Close()
 	if !l.tell(func() { l.opened(out) }) {
 		return
 	}
@@ -108,13 +110,13 @@ func (c *complaints) say(l *life, message string, attributes ...any) {
 
 // opened has documents go to the first channel that is open.
 func (l *life) opened(out *outlet) {
-	if l.finished != nil || len(l.outlets) >= maxChannels {
-		_ = out.raw.Close()
+	if l.leaving || len(l.outlets) >= maxChannels {
+		_ = out.raw.Close() // its reader ends
 		return
 	}
 	l.outlets = append(l.outlets, out)
 	if len(l.outlets) == 1 {
-		l.choose()
+		l.choose() // perhaps for the last word alone
 	}
 }
 

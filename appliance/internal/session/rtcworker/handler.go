@@ -36,6 +36,9 @@ func (s *Server) Handler() http.Handler {
 	return mux
 }
 
+// turnTime is how long a request waits for those that are being answered.
+const turnTime = 2 * time.Second
+
 // post answers a request for a session.
 func (s *Server) post(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
@@ -43,6 +46,7 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) {
 	case s.reading <- struct{}{}:
 		defer func() { <-s.reading }()
 	default:
+		s.crowd.Dropped(1)
 		s.metrics.refuse(w, &refusal{status: http.StatusServiceUnavailable, retry: 1, message: "Too many requests at once; try again in a second."})
 		return
 	}

@@ -104,9 +104,9 @@ func (s *Server) newLife(req *request, o *offer) *life {
 	if req.realtime {
 		policy = queue.DropNewest
 	}
-	l.sender.meter = s.d.Queues.Register("session documents", policy, l.sender.most, l.sender.waiting)
-	l.camera.meter = s.d.Queues.Register("session camera", queue.DropNewest, heldPictures, l.camera.waiting)
-	events := s.d.Queues.Register("session events", queue.Block, maxEvents, func() int { return len(l.events) })
+	l.sender.meter = s.d.Queues.Register(documentsQueue, policy, l.sender.most, l.sender.waiting)
+	l.camera.meter = s.d.Queues.Register(cameraQueue, queue.DropNewest, heldPictures, l.camera.waiting)
+	events := s.d.Queues.Register(eventsQueue, queue.Block, maxEvents, func() int { return len(l.events) })
 	l.queues = []*queue.Meter{l.sender.meter, l.camera.meter, events}
 	return l
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 // Server keeps the sessions of the worker protocol.
@@ -15,6 +17,7 @@ type Server struct {
 	metrics *metrics
 	work    sync.WaitGroup // the sessions' goroutines
 	reading chan struct{}  // requests that are being read and answered
+	crowd   *queue.Meter   // of reading
 
 	mu       sync.Mutex
 	closed   bool
@@ -22,6 +25,13 @@ type Server struct {
 	sessions map[string]*life
 	inUse    map[string]int // uploads, by how many sessions
 }
+
+// Names among the box's queues.
+const (
+	documentsQueue = "session documents"
+	cameraQueue    = "session camera"
+	eventsQueue    = "session events"
+)
 
 // maxRequests are read and answered at once: each may have a body of 1 MiB.
 const maxRequests = 16
@@ -35,6 +45,12 @@ func New(d Deps, c Config) (*Server, error) {
 		d: d, c: c.withDefaults(), sessions: map[string]*life{}, inUse: map[string]int{},
 		reading: make(chan struct{}, maxRequests),
 	}
+	for _, policy := range []queue.Policy{queue.Block, queue.DropNewest} {
+		d.Queues.Declare(documentsQueue, policy)
+	}
+	d.Queues.Declare(cameraQueue, queue.DropNewest)
+	d.Queues.Declare(eventsQueue, queue.Block)
+	s.crowd = d.Queues.Register("session requests", queue.Refuse, maxRequests, func() int { return len(s.reading) })
 	s.metrics = newMetrics(s)
 	if d.Registerer != nil {
 		if err := d.Registerer.Register(s.metrics); err != nil {
