@@ -270,7 +270,7 @@ func (l *life) end(reason, words string) {
 	if reason != reasonDone {
 		l.kill()
 	}
-	if silent || len(l.outlets) == 0 {
+	if silent || l.connected.IsZero() || !l.read() {
 		l.hangUp()
 		return
 	}
@@ -282,7 +282,7 @@ func (l *life) end(reason, words string) {
 	// At the source's end everything is delivered that came before. Otherwise the peer
 	// has waited, or is to wait, for something else.
 	id := uint32(l.lastResult.Load() + 1)
-	l.sender.finish(lastWord(reason, errors), id, reason != reasonDone)
+	l.sender.finish(lastWord(reason, errors), id, reason != reasonDone, len(l.outlets) == 0)
 }
 
 // delivered gives the peer time to close the connection itself, so that nothing of what

@@ -58,6 +58,7 @@ type sender struct {
 	closing bool // nothing more is taken
 	last    []byte
 	lastID  uint32
+	hope    bool // a sink may come yet for the last document
 }
 
 func newSender(realtime bool, window int, progress func(), failed func(sink)) *sender {
@@ -127,14 +128,14 @@ func (s *sender) use(out sink, unread bool) {
 }
 
 // finish writes the last document behind those that wait, or, with cut, in front of
-// them, which go nowhere then.
-func (s *sender) finish(document []byte, id uint32, cut bool) {
+// them, which go nowhere then. hope: a sink may be about to come, if there is none.
+func (s *sender) finish(document []byte, id uint32, cut, hope bool) {
 	s.mu.Lock()
 	if s.closing {
 		s.mu.Unlock()
 		return
 	}
-	s.closing, s.last, s.lastID = true, document, id
+	s.closing, s.last, s.lastID, s.hope = true, document, id, hope
 	if cut {
 		s.leftOut.Add(uint64(len(s.queue)))
 		s.queue, s.queued = nil, 0
@@ -167,7 +168,7 @@ func (s *sender) next() (p parcel, ok bool) {
 	s.busy = 0
 	p.to = s.out
 	switch {
-	case s.out == nil && (!s.closing || s.last == nil):
+	case s.out == nil && (!s.closing || s.last == nil || s.hope):
 		return p, false
 	case s.out == nil: // the last word, and nobody to hear it
 		p.last, s.last = true, nil
@@ -255,7 +256,7 @@ func (s *sender) drop(p parcel) {
 	}
 	s.mu.Lock()
 	if s.out == p.to {
-		s.out = nil
+		s.out, s.hope = nil, false
 	}
 	s.mu.Unlock()
 	s.failed(p.to)

@@ -26,7 +26,11 @@ func (l *life) nowConnected(peer string) {
 	l.sign()
 	l.s.metrics.connected(l.connected.Sub(l.began))
 	l.log.Info("session connected", "peer", peer, "after", l.connected.Sub(l.began).Round(time.Millisecond))
-	l.show(func(i *Info) { i.State, i.Peer = StateWaiting, peer })
+	l.show(func(i *Info) {
+		if i.Peer = peer; !l.started { // the first picture may have come before the news
+			i.State = StateWaiting
+		}
+	})
 	if l.req.source != SourceUnknown {
 		l.start(l.req.source, l.req.url, false)
 	}
@@ -286,5 +290,5 @@ func (l *life) choose() {
 
 // read tells whether somebody reads documents, or may be about to.
 func (l *life) read() bool {
-	return len(l.outlets) > 0 || l.channels && time.Since(l.connected) < channelTime
+	return len(l.outlets) > 0 || l.channels && (l.connected.IsZero() || time.Since(l.connected) < channelTime)
 }
