@@ -97,6 +97,25 @@ func TestRemovedWhileWritten(t *testing.T) {
 	})
 }
 
+// TestRemovedAtTheEnd: what is removed as the box goes down, by those who end with it, leaves no file.
+func TestRemovedAtTheEnd(t *testing.T) {
+	b := start(t, setup{dir: t.TempDir(), noRun: true})
+	i := mustCreate(t, b, Spec{Size: 1 << 20})
+	if err := b.Place(i.ID, 0, content(1, 0, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Remove(context.Background(), i.ID); err != nil {
+		t.Fatal(err)
+	}
+	path := b.deps.Spool.Path(i.ID)
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("its file is left: %v", err)
+	}
+}
+
 // TestFlushUnderLoad: Flush waits for what was placed before it, and not for what is placed meanwhile.
 func TestFlushUnderLoad(t *testing.T) {
 	disk := spooltest.New(1)

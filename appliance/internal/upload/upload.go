@@ -2,6 +2,7 @@ package upload
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"runtime"
@@ -159,8 +160,11 @@ func (s *Uploads) begin() bool {
 
 func (s *Uploads) end() { s.running.Done() }
 
-// Close waits for what is being written and synced and closes the files. Calls
-// that come later fail. Run should have ended, and must not be called again.
+// closeTime bounds how long Close removes files that nobody needs any more.
+const closeTime = 2 * time.Second
+
+// Close waits for what is being written and synced, removes what nobody needs any
+// more and closes the files. Calls that come later fail. Run should have ended, and must not be called again.
 func (s *Uploads) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -171,6 +175,11 @@ func (s *Uploads) Close() error {
 	close(s.stop)
 	s.mu.Unlock()
 	s.running.Wait()
+	// Sessions that ended with the box had files of their own; the next start, which
+	// would find them, may be a long time away.
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	s.emptyTrash(ctx)
+	cancel()
 	var all []error
 	for _, e := range append(s.entries(), s.discarded()...) {
 		e.mu.Lock()
