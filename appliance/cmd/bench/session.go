@@ -14,7 +14,7 @@ import (
 
 const (
 	sessionRounds = 3
-	sessionModel  = "yolox_nano"
+	sessionModel  = "yolox-nano"
 )
 
 // session compares a file over the worker protocol, every frame of it, with `analyze`
