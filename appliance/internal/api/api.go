@@ -53,6 +53,8 @@ type Deps struct {
 	// Session answers the WebRTC worker protocol at /initialise_webrtc_worker.
 	Session  http.Handler
 	Sessions WorkerSessions
+	// Workflows are those that sessions may name.
+	Workflows Workflows
 
 	Web     http.Handler // the pages: all paths that are not named here
 	SignIn  SignInPage
@@ -73,7 +75,7 @@ type Deps struct {
 func (d Deps) check() error {
 	for name, missing := range map[string]bool{
 		"Log": d.Log == nil, "Cameras": d.Cameras == nil, "Uploads": d.Uploads == nil, "Jobs": d.Jobs == nil, "Hardware": d.Hardware == nil, "Models": d.Models == nil,
-		"System": d.System == nil, "Traces": d.Traces == nil, "Live": d.Live == nil, "Tus": d.Tus == nil, "Bodies": d.Bodies == nil, "Channel": d.Channel == nil, "Session": d.Session == nil, "Sessions": d.Sessions == nil, "Web": d.Web == nil, "SignIn": d.SignIn == nil,
+		"System": d.System == nil, "Traces": d.Traces == nil, "Live": d.Live == nil, "Tus": d.Tus == nil, "Bodies": d.Bodies == nil, "Channel": d.Channel == nil, "Session": d.Session == nil, "Sessions": d.Sessions == nil, "Workflows": d.Workflows == nil, "Web": d.Web == nil, "SignIn": d.SignIn == nil,
 		"Metrics": d.Metrics == nil, "Healthz": d.Healthz == nil, "Readyz": d.Readyz == nil,
 	} {
 		if missing {

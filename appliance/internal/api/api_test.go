@@ -217,6 +217,7 @@ func TestDocument(t *testing.T) {
 		"/api/v1/uploads", "/api/v1/uploads/{id}", "/api/v1/uploads/{name}", "/api/v1/uploads/events", "/api/v1/tus", "/api/v1/tus/{id}",
 		"/api/v1/jobs", "/api/v1/jobs/{id}", "/api/v1/jobs/{id}/cancel", "/api/v1/jobs/{id}/retry", "/api/v1/jobs/{id}/results",
 		"/api/v1/jobs/{id}/events", "/api/v1/jobs/{id}/files", "/api/v1/jobs/{id}/files/{name}", "/api/v1/jobs/events",
+		"/api/v1/workflows", "/api/v1/workflows/{workspace}/{id}",
 		"/api/v1/events", "/api/v1/hardware", "/api/v1/models", "/api/v1/system",
 	} {
 		if doc.Paths[p] == nil {

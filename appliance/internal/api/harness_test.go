@@ -128,7 +128,7 @@ func testDeps(c *cameras, l *logs) Deps {
 			}
 			fmt.Fprintf(w, "live %s %s %s %d", r.Method, r.PathValue("id"), r.PathValue("session"), len(b))
 		}),
-		Jobs: newJobs(), Traces: traces{}, Uploads: newUploads(), Tus: echo("tus"), Bodies: echo("bodies"), Channel: echo("channel"), Session: echo("session"), Sessions: &workerSessions{},
+		Jobs: newJobs(), Workflows: newWorkflows(), Traces: traces{}, Uploads: newUploads(), Tus: echo("tus"), Bodies: echo("bodies"), Channel: echo("channel"), Session: echo("session"), Sessions: &workerSessions{},
 		Web: text("page"), Metrics: text("metrics"), Healthz: text("alive"), Readyz: text("ready"),
 		SignIn: func(w http.ResponseWriter, _ *http.Request, status int, next, message string) {
 			w.WriteHeader(status)

@@ -8,7 +8,7 @@ import (
 )
 
 // bodyLimit is the most that a request may carry that is no part of a file:
-// session descriptions are about 10 kB. Only a request for a session may be larger.
+// session descriptions are about 10 kB. Only a request for a session and a workflow may be larger.
 const bodyLimit = 256 << 10
 
 // policy forbids everything that the pages do not need: no inline script or
@@ -34,6 +34,8 @@ func harden(next http.Handler) http.Handler {
 		switch {
 		case r.URL.Path == sessionPath:
 			r.Body = http.MaxBytesReader(w, r.Body, sessionLimit)
+		case carriesWorkflow(r):
+			r.Body = http.MaxBytesReader(w, r.Body, workflowLimit)
 		case !carriesFile(r):
 			r.Body = http.MaxBytesReader(w, r.Body, bodyLimit)
 		}

@@ -78,6 +78,7 @@ func (t *routes) register(mux *http.ServeMux) []byte {
 	t.registerUploads(api)
 	t.registerJobs(api)
 	t.registerWorkerSessions(api)
+	t.registerWorkflows(api)
 	t.registerTraces(api)
 
 	var out bytes.Buffer

@@ -281,7 +281,7 @@ func (b *box) frontDoor() (http.Handler, error) {
 		Live: b.server.Handler(), Web: pages.Handler(), SignIn: pages.SignIn,
 		Metrics: promhttp.HandlerFor(b.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}),
 		Healthz: b.meter, Readyz: b.ready,
-		Session: b.sessions.handler(), Sessions: b.sessions,
+		Session: b.sessions.handler(), Sessions: b.sessions, Workflows: workflows{b.workflows},
 		Password: password,
 	}
 	if err := b.front(&d); err != nil {
