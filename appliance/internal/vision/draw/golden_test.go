@@ -30,6 +30,7 @@ func TestGoldens(t *testing.T) {
 		{"tracks-720p", vision.NV12, 1280, 720, image.Rect(880, 80, 1280, 360), drawStreet},
 		{"tracks-161x121", vision.I420, 161, 121, image.Rect(0, 0, 161, 121), drawStreet},
 		{"tracks-2160p", vision.I420, 3840, 2160, image.Rect(1500, 960, 2000, 1160), drawStreet},
+		{"styles-360p", vision.NV12, 640, 360, image.Rect(0, 0, 640, 360), drawStyles},
 		{"slate-360p", vision.NV12, 640, 360, image.Rect(120, 60, 520, 300), func(a *Artist, s *sheet) {
 			a.Slate(&s.Picture, "Front door", "The camera does not answer: is it switched on?", now.Add(-141*time.Second), now)
 		}},
@@ -58,6 +59,20 @@ func TestGoldens(t *testing.T) {
 func drawStreet(a *Artist, s *sheet) {
 	s.backdrop()
 	a.Tracks(&s.Picture, street(s.Width, s.Height))
+}
+
+// drawStyles is a picture as a session's client may have asked for it.
+func drawStyles(a *Artist, s *sheet) {
+	s.backdrop()
+	var marks []Mark
+	for i, k := range street(s.Width, s.Height) {
+		marks = append(marks, Mark{Box: k.Box, Class: k.Class, Label: k.Label, Score: k.Score, Track: k.ID, Index: i})
+	}
+	a.Boxes(&s.Picture, marks, BoxStyle{Paint: Paint{By: ByIndex}, Thickness: 5, Roundness: 0.6})
+	a.Labels(&s.Picture, marks, LabelStyle{
+		Paint: Paint{By: ByIndex}, Caption: CaptionClassConfidence, Position: BottomCentre, Scale: 1.25, Padding: 4, Text: Colour{255, 255, 255, 255},
+	})
+	a.Message(&s.Picture, "The model failed on this frame: input \"images\" has the shape 1x3x416x416, and the model takes 1x3x640x640. Install the model again, or name another one.")
 }
 
 // compare allows two levels of difference: processors round floating point

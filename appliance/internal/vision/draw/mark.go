@@ -2,7 +2,6 @@ package draw
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 
@@ -59,9 +58,9 @@ const (
 	CaptionClass           Caption = "class"            // person
 	CaptionConfidence      Caption = "confidence"       // 0.87
 	CaptionClassConfidence Caption = "class_confidence" // person 0.87
-	CaptionTrack           Caption = "tracker_id"       // 12; nothing where there is no track
+	CaptionTrack           Caption = "tracker_id"       // 12, or "No Tracker ID"
 	CaptionIndex           Caption = "index"            // 0
-	CaptionDimensions      Caption = "dimensions"       // 64x128, width and height in pixels
+	CaptionDimensions      Caption = "dimensions"       // 120, 80 64x128: the centre, width and height in pixels
 	CaptionArea            Caption = "area"             // 8192, square pixels
 )
 
@@ -218,13 +217,15 @@ func describe(dst []byte, k *Mark, as Caption) []byte {
 		}
 		return appendScore(dst, k.Score)
 	case CaptionTrack:
-		if k.Track > 0 {
-			dst = strconv.AppendInt(dst, int64(k.Track), 10)
+		if k.Track <= 0 {
+			return append(dst, "No Tracker ID"...)
 		}
-		return dst
+		return strconv.AppendInt(dst, int64(k.Track), 10)
 	case CaptionIndex:
 		return strconv.AppendInt(dst, int64(k.Index), 10)
 	case CaptionDimensions:
+		dst = append(appendWhole(dst, (k.X0+k.X1)/2), ", "...)
+		dst = append(appendWhole(dst, (k.Y0+k.Y1)/2), ' ')
 		dst = append(appendWhole(dst, k.Width()), 'x')
 		return appendWhole(dst, k.Height())
 	case CaptionArea:
@@ -256,6 +257,7 @@ func appendScore(dst []byte, v float32) []byte {
 	return strconv.AppendFloat(dst, float64(min(v, 1)), 'f', 2, 32)
 }
 
+// appendWhole appends the whole part of v.
 func appendWhole(dst []byte, v float32) []byte {
-	return strconv.AppendInt(dst, int64(math.Round(float64(min(max(v, 0), 1<<40)))), 10)
+	return strconv.AppendInt(dst, int64(min(max(v, -1<<40), 1<<40)), 10)
 }

@@ -1,6 +1,7 @@
 package draw
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 	"time"
@@ -102,7 +103,7 @@ func (a *Artist) ellipsis(s []byte, size, room int) []byte {
 // that the text goes on.
 func (a *Artist) line(i, size, room int, l [2]int) []byte {
 	end := l[1]
-	if i == len(a.lines)-1 && end < len(a.text) {
+	if i == len(a.lines)-1 && len(bytes.TrimSpace(a.text[end:])) > 0 {
 		a.text = append(a.text[:end], " …"...)
 		return a.ellipsis(a.text[l[0]:], size, room)
 	}
