@@ -207,7 +207,7 @@ func (b *box) build() (err error) {
 	b.have = newHardware(cfg.DataDir, p.Version, p.Log)
 	if b.server, err = live.New(live.Deps{
 		Log: p.Log, Registerer: b.registry, Loops: func(name string) live.Loop { return b.meter.Loop(name) },
-		Open: b.publish,
+		Open: b.publish, Queues: b.queues,
 	}, liveConfig(cfg)); err != nil {
 		if taken := (*net.OpError)(nil); errors.As(err, &taken) {
 			return fmt.Errorf("listen for viewers: %w (choose another address with webrtc.listen in the configuration)", err)

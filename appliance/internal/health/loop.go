@@ -73,11 +73,13 @@ func (l *Loop) Ticked() {
 //
 // Callbacks may overlap; that one of them comes to its end counts as progress.
 func (l *Loop) Enter() (done func()) {
-	start := l.begin()
-	return func() { l.end(start) }
+	mark := l.Begin()
+	return func() { l.End(mark) }
 }
 
-func (l *Loop) begin() int64 {
+// Begin and End are Enter and its function where that is kept and would cost memory: for
+// loops that handle each packet. The mark, which is never 0, is for End.
+func (l *Loop) Begin() (mark int64) {
 	now := l.meter.now()
 	if l.open.Add(1) == 1 {
 		l.busy.Store(now)
@@ -85,15 +87,16 @@ func (l *Loop) begin() int64 {
 	return now
 }
 
-func (l *Loop) end(start int64) {
+// End notes that what began at the mark is done.
+func (l *Loop) End(mark int64) {
 	now := l.meter.now()
 	if l.open.Add(-1) > 0 {
 		l.busy.Store(now)
 	}
-	took := time.Duration(now - start)
+	took := time.Duration(now - mark)
 	l.calls.record(took)
 	if took > l.meter.cfg.Warn {
-		l.stalled(took, &l.unsaidCall, start)
+		l.stalled(took, &l.unsaidCall, mark)
 	}
 }
 

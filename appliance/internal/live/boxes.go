@@ -6,13 +6,19 @@ import (
 	"time"
 
 	"github.com/pion/webrtc/v4"
+
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 const (
 	// boxesLabel is the label of the data channel that a viewer opens for boxes.
 	boxesLabel = "boxes"
-	// boxesQueue is how many frames' boxes may wait for the sending goroutine.
-	boxesQueue = 8
+	// boxesQueue is how many frames' boxes may wait for the sending goroutine;
+	// boxesName and channelName are the names among the box's queues of that, and of what
+	// waits in the viewers' channels, in bytes.
+	boxesQueue  = 8
+	boxesName   = "live boxes"
+	channelName = "boxes to viewers bytes"
 	// boxesBuffered is how many bytes may wait in a viewer's data channel; what
 	// comes on top is dropped: the next frame's boxes are of more use.
 	boxesBuffered = 32 << 10
@@ -91,6 +97,7 @@ func (st *Stream) PublishBoxes(b Boxes) {
 		select {
 		case <-st.boxes:
 			st.boxCounters.dropped.Add(1)
+			st.boxMeter.Dropped(1)
 		default:
 		}
 	}
@@ -117,6 +124,7 @@ func (v *viewer) sendBoxes(text string, c *boxesCounters) {
 	}
 	if d.BufferedAmount() > boxesBuffered || d.SendText(text) != nil {
 		c.dropped.Add(1)
+		v.boxMeter.Load().Dropped(1)
 		return
 	}
 	c.sent.Add(1)
@@ -130,6 +138,7 @@ func (ses *session) takeChannels() {
 			return
 		}
 		ses.stream.channels.Add(1)
+		ses.viewer.boxMeter.Store(ses.stream.server.deps.Queues.Register(channelName, queue.DropNewest, boxesBuffered, func() int { return int(d.BufferedAmount()) }))
 	})
 }
 
@@ -137,6 +146,7 @@ func (ses *session) takeChannels() {
 func (ses *session) dropChannels() {
 	if ses.viewer.boxes.Load() != nil {
 		ses.stream.channels.Add(-1)
+		ses.viewer.boxMeter.Load().Close()
 	}
 }
 

@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/watchpost/watchpost/appliance/internal/live/peer"
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 // Codec of an encoded rendition. The values are those of the worker link.
@@ -76,8 +79,19 @@ type Deps struct {
 	// Loops makes the meter of a sending loop; nil: not metered. One with a Stop method
 	// is stopped when the loop has ended.
 	Loops func(name string) Loop
+	// Queues of the box; nil: those of the pictures are not metered.
+	Queues *queue.Registry
 	// Open takes in what is published; nil: nothing is.
 	Open Open
+}
+
+// port is the meter of the loop that reads the UDP port; nil: there is none.
+func (d Deps) port() peer.Loop {
+	if d.Loops == nil {
+		return nil
+	}
+	l, _ := d.Loops("udp port").(peer.Loop)
+	return l
 }
 
 // ICEServer is a STUN or TURN server that viewers are told to use. The box itself

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/watchpost/watchpost/appliance/internal/live/packet"
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 const (
@@ -66,6 +67,17 @@ type rendition struct {
 	own atomic.Bool // the newest frame is the camera's own
 
 	counters counters
+	meter    *queue.Meter // drops are the frames that a viewer skipped
+}
+
+// framesQueue is the rings' name among the box's queues.
+const framesQueue = "live frames"
+
+// kept is how many frames the ring holds.
+func (r *rendition) kept() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.ring)
 }
 
 func newRendition(c Codec) *rendition {

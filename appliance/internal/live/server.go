@@ -14,6 +14,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/watchpost/watchpost/appliance/internal/live/peer"
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 // Server serves streams to viewers, and takes what is published. New opens its ports;
@@ -54,6 +55,7 @@ func New(d Deps, c Config) (*Server, error) {
 	peers, err := peer.New(d.Log, peer.Config{
 		UDP: c.UDP, TCP: c.TCP, PublicAddresses: c.PublicAddresses,
 		IncludeLoopback: c.IncludeLoopback, Timeout: c.Timeout,
+		Queues: d.Queues, Loop: d.port(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the viewers' ports: %w", err)
@@ -61,6 +63,9 @@ func New(d Deps, c Config) (*Server, error) {
 	s := &Server{
 		log: d.Log, deps: d, config: c, peers: peers,
 		streams: map[string]*Stream{}, sessions: map[string]*session{}, publishers: map[string]*publisher{},
+	}
+	for name, policy := range map[string]queue.Policy{framesQueue: queue.DropOldest, boxesName: queue.DropOldest, channelName: queue.DropNewest} {
+		d.Queues.Declare(name, policy)
 	}
 	s.metrics = newMetrics(s)
 	if d.Registerer != nil {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 // Stream is one camera's pictures and their viewers. One goroutine, started
@@ -21,6 +23,7 @@ type Stream struct {
 	renditions [len(codecs)]*rendition
 
 	boxes       chan []byte // messages for the sender; leaky
+	boxMeter    *queue.Meter
 	channels    atomic.Int64
 	boxCounters boxesCounters
 
@@ -43,7 +46,9 @@ func newStream(s *Server, id string, p Producer) *Stream {
 	}
 	for i, c := range codecs {
 		st.renditions[i] = newRendition(c)
+		st.renditions[i].meter = s.deps.Queues.Register(framesQueue, queue.DropOldest, ownFrames, st.renditions[i].kept)
 	}
+	st.boxMeter = s.deps.Queues.Register(boxesName, queue.DropOldest, boxesQueue, func() int { return len(st.boxes) })
 	return st
 }
 
@@ -71,6 +76,10 @@ func (st *Stream) Viewers() int {
 // Close ends the stream and its viewers' sessions, and waits for its goroutine.
 func (st *Stream) Close() {
 	st.server.forget(st)
+	st.boxMeter.Close()
+	for _, r := range st.renditions {
+		r.meter.Close()
+	}
 	st.stop()
 	<-st.done
 }

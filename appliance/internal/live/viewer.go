@@ -9,6 +9,8 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 const (
@@ -53,8 +55,9 @@ type viewer struct {
 	live atomic.Bool // connected: packets may be sent
 	gone atomic.Bool // closed: no more of it
 	// lost: the viewer's decoder has lost the picture, and no keyframe can be asked for.
-	lost  atomic.Bool
-	boxes atomic.Pointer[webrtc.DataChannel] // nil: it opened none
+	lost     atomic.Bool
+	boxes    atomic.Pointer[webrtc.DataChannel] // nil: it opened none
+	boxMeter atomic.Pointer[queue.Meter]        // of what waits in it
 	// retransmit is the budget of the retransmission of packets; used by the
 	// goroutine that reads RTCP only.
 	retransmit bucket
@@ -220,6 +223,7 @@ func (v *viewer) wait(now time.Time) {
 	if v.at > 0 { // the rest of this frame is lost to it, count the frame
 		v.next, v.at = v.next+1, 0
 		v.rendition.counters.skipped.Add(1)
+		v.rendition.meter.Dropped(1)
 	}
 }
 
@@ -235,6 +239,7 @@ func (v *viewer) resume(now time.Time) bool {
 	}
 	if v.started {
 		v.rendition.counters.skipped.Add(skipped)
+		v.rendition.meter.Dropped(int(skipped))
 	}
 	return true
 }

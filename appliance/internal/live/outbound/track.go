@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// queueFrames and queueBytes bound what waits to be sent: some seconds of video. A
+	// QueueFrames and queueBytes bound what waits to be sent: some seconds of video. A
 	// source that does not follow a clock is to be paced by Sent.
-	queueFrames = 256
+	QueueFrames = 256
 	queueBytes  = 8 << 20
 	// keyframeInterval is the least time between two requests for a keyframe.
 	keyframeInterval = 500 * time.Millisecond
@@ -114,7 +114,7 @@ func (t *Track) Write(pts uint32, keyframe bool, data []byte) error {
 	case t.skip && !keyframe:
 		t.stats.skipped.Add(1)
 		return ErrSkipped
-	case len(t.queue) >= queueFrames || t.bytes+f.bytes > queueBytes && len(t.queue) > 0:
+	case len(t.queue) >= QueueFrames || t.bytes+f.bytes > queueBytes && len(t.queue) > 0:
 		t.skip, t.wanted = true, true
 		t.stats.skipped.Add(1)
 		t.signal()

@@ -15,6 +15,8 @@ import (
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 // Config says where connections arrive. Addresses are "host:port"; an empty host
@@ -31,6 +33,18 @@ type Config struct {
 	// Timeout is how long a peer may be silent before its connection fails;
 	// 0: 10 s. It counts as disconnected after half of that.
 	Timeout time.Duration
+	// Queues of the box; nil: the ports' are not metered.
+	Queues *queue.Registry
+	// Loop is the meter of the loop that hands what arrives at the UDP port to the
+	// peers; nil: not metered.
+	Loop Loop
+}
+
+// Loop is a loop as the stall meter sees it: Begin and End are called around what is
+// done with each datagram. Neither allocates.
+type Loop interface {
+	Begin() (mark int64)
+	End(mark int64)
 }
 
 // Factory makes peer connections. Its methods may be called from any goroutine.
@@ -77,6 +91,8 @@ func (f *Factory) listen(log loggers, c Config) (err error) {
 	if f.udp, err = listenUDP(c.UDP); err != nil {
 		return err
 	}
+	f.udp.meter = c.Queues.Register("udp burst bytes", queue.DropNewest, arenaSize, f.udp.waiting)
+	f.udp.loop = c.Loop
 	f.udpMux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: f.udp, Logger: log.NewLogger("udp")})
 	if c.TCP == "" {
 		return nil
@@ -230,6 +246,9 @@ func (f *Factory) Close() error {
 	var errs []error
 	if f.tcpMux != nil {
 		errs = append(errs, f.tcpMux.Close())
+	}
+	if f.udp != nil {
+		f.udp.meter.Close()
 	}
 	if f.udpMux != nil {
 		errs = append(errs, f.udpMux.Close())

@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
+
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
 const (
@@ -43,6 +45,10 @@ const (
 type burstConn struct {
 	*net.UDPConn
 	batch *ipv4.PacketConn
+
+	meter *queue.Meter // of the arena, in bytes; drops are datagrams
+	loop  Loop         // nil: not metered
+	mark  int64        // of the datagram read last, 0: none; the reader's
 
 	noOffload atomic.Bool // the kernel refused UDP_SEGMENT once
 	dropped   atomic.Uint64
@@ -107,9 +113,31 @@ func (c *burstConn) end() {
 	c.mu.Unlock()
 }
 
-// ReadFromAddrPort reads one datagram.
+// ReadFromAddrPort reads one datagram, in the one goroutine that hands them to all
+// peers. What it does with one until it asks for the next holds all of them up.
 func (c *burstConn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
-	return c.ReadFromUDPAddrPort(b)
+	if c.mark != 0 {
+		c.loop.End(c.mark)
+		c.mark = 0
+	}
+	n, from, err := c.ReadFromUDPAddrPort(b)
+	if err == nil && c.loop != nil {
+		c.mark = c.loop.Begin()
+	}
+	return n, from, err
+}
+
+// waiting is how many bytes are gathered and not yet with the kernel.
+func (c *burstConn) waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.arena)
+}
+
+// drop counts datagrams that the socket did not take.
+func (c *burstConn) drop(n int) {
+	c.dropped.Add(uint64(n))
+	c.meter.Dropped(n)
 }
 
 // WriteToAddrPort sends one datagram, or keeps a copy of it until the burst
@@ -216,7 +244,7 @@ func (c *burstConn) transmit() {
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
 			for i := at; i < c.used; i++ {
-				c.dropped.Add(uint64(c.runs[i].packets))
+				c.drop(c.runs[i].packets)
 			}
 			break
 		}
@@ -257,7 +285,7 @@ func (c *burstConn) write(ms []ipv4.Message) (int, error) {
 // together because of cause.
 func (c *burstConn) singly(r *run, data []byte, cause error) {
 	if r.packets == 1 {
-		c.dropped.Add(1)
+		c.drop(1)
 		return
 	}
 	// EIO: the route's device cannot checksum segments. EINVAL, EMSGSIZE: a
@@ -269,7 +297,7 @@ func (c *burstConn) singly(r *run, data []byte, cause error) {
 		n := min(r.size, len(data))
 		c.calls.Add(1)
 		if _, err := c.WriteToUDPAddrPort(data[:n], r.to); err != nil {
-			c.dropped.Add(1)
+			c.drop(1)
 		} else {
 			c.sent.Add(1)
 		}

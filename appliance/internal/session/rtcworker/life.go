@@ -56,6 +56,7 @@ type life struct {
 	sender *sender
 	camera *camera
 	queues []*queue.Meter
+	video  *queue.Meter // of track's queue; one of queues
 
 	lastSign   atomic.Int64  // of life, ns since began
 	lastResult atomic.Uint64 // the newest frame with a document

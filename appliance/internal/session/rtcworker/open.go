@@ -184,6 +184,8 @@ func (l *life) addTrack(pc *webrtc.PeerConnection, o *offer) error {
 		return fmt.Errorf("add the video track: %w", err)
 	}
 	l.track, l.codec = track, codec
+	l.video = l.s.d.Queues.Register(videoQueue, queue.DropNewest, outbound.QueueFrames, func() int { n, _ := track.Queued(); return n })
+	l.queues = append(l.queues, l.video)
 	l.shown.Video = o.video
 	l.do(func() {
 		if err := track.Run(l.ctx, transceiver.Sender(), l.s.d.Peers.Burst); err != nil {

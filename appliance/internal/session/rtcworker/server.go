@@ -31,6 +31,7 @@ const (
 	documentsQueue = "session documents"
 	cameraQueue    = "session camera"
 	eventsQueue    = "session events"
+	videoQueue     = "session video"
 )
 
 // maxRequests are read and answered at once: each may have a body of 1 MiB.
@@ -50,6 +51,7 @@ func New(d Deps, c Config) (*Server, error) {
 	}
 	d.Queues.Declare(cameraQueue, queue.DropNewest)
 	d.Queues.Declare(eventsQueue, queue.Block)
+	d.Queues.Declare(videoQueue, queue.DropNewest)
 	s.crowd = d.Queues.Register("session requests", queue.Refuse, maxRequests, func() int { return len(s.reading) })
 	s.metrics = newMetrics(s)
 	if d.Registerer != nil {

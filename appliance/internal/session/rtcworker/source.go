@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/watchpost/watchpost/appliance/internal/live/outbound"
 	"github.com/watchpost/watchpost/appliance/internal/live/packet"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 )
@@ -197,8 +198,10 @@ func (l *life) picture(u link.AccessUnit) {
 			return
 		}
 	}
-	// What is left out is counted by the track; it asks for the keyframe itself.
-	_ = l.track.Write(ticks(u.PTS), u.Keyframe, u.Data)
+	// The track asks for the keyframe itself that is needed after one was left out.
+	if err := l.track.Write(ticks(u.PTS), u.Keyframe, u.Data); errors.Is(err, outbound.ErrFull) || errors.Is(err, outbound.ErrSkipped) {
+		l.video.Dropped(1)
+	}
 }
 
 // ticks is a time on RTP's clock for video, 90 kHz (RFC 3551 section 5), to the nearest, modulo 2^32.
