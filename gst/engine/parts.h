@@ -3,6 +3,7 @@
 #define WATCHPOST_PARTS_H
 
 #include "shim.h"
+#include "shrink.h"
 
 // The running time of a buffer's timestamp in its segment, or WP_NONE.
 gint64 wp_running(const GstSegment *seg, GstClockTime t);
@@ -12,5 +13,8 @@ GstCaps *wp_name_caps(void);
 void wp_describe(wp_frame *f, wp_picture *out);
 // GStreamer's name of a plan.Format.
 GstVideoFormat wp_video_format(int f);
+
+// How a frame's YUV is to be read.
+wp_colour wp_colour_of(const GstVideoInfo *info);
 
 #endif

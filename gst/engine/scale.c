@@ -36,9 +36,9 @@ wp_scaler *wp_scaler_new(wp_frame *in, int format, int w, int h, int threads) {
   return s;
 }
 
-// colour_of is how the frame's YUV is to be read; what says nothing of itself is
+// How the frame's YUV is to be read; what says nothing of itself is
 // BT.709 from 720 lines on and BT.601 below, as everybody guesses.
-static wp_colour colour_of(const GstVideoInfo *info) {
+wp_colour wp_colour_of(const GstVideoInfo *info) {
   wp_colour c;
   const GstVideoColorimetry *m = &info->colorimetry;
   if (!gst_video_color_matrix_get_Kr_Kb(m->matrix, &c.kr, &c.kb)) {
@@ -58,7 +58,7 @@ int wp_scaler_run(wp_scaler *s, wp_frame *in, wp_frame *out) {
       planes[i] = GST_VIDEO_FRAME_PLANE_DATA(&in->vf, i);
       strides[i] = GST_VIDEO_FRAME_PLANE_STRIDE(&in->vf, i);
     }
-    wp_shrink_run(s->shrink, planes, strides, colour_of(&in->vf.info), GST_VIDEO_FRAME_PLANE_DATA(&out->vf, 0),
+    wp_shrink_run(s->shrink, planes, strides, wp_colour_of(&in->vf.info), GST_VIDEO_FRAME_PLANE_DATA(&out->vf, 0),
                   GST_VIDEO_FRAME_PLANE_STRIDE(&out->vf, 0));
     return 1;
   }

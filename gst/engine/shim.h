@@ -148,6 +148,9 @@ wp_scaler *wp_scaler_new(wp_frame *in, int format, int w, int h, int threads);
 int wp_scaler_run(wp_scaler *s, wp_frame *in, wp_frame *out);
 void wp_scaler_free(wp_scaler *s);
 
+// Brings I420 or NV12 to I420 of JPEG's colours; both are of one size. 0: another layout.
+int wp_still_colours(wp_frame *dst, wp_frame *src);
+
 // Encoding: the caps of what is pushed, pushing, pulling.
 void wp_raw_caps(void *src, wp_frame *f, int fps_n, int fps_d);
 // sole: nobody else holds f, which is consumed.

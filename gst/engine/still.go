@@ -43,27 +43,31 @@ func NewStill(quality int) (*Still, error) {
 	return s, nil
 }
 
-// Encode returns the frame as a JPEG file. f stays the caller's, unchanged.
+// Encode returns the frame, I420 or NV12, as a JPEG file, in JPEG's range and matrix
+// of colours. f stays the caller's, unchanged. After an error the encoder is of no
+// more use, save where the frame was no picture to take.
 func (s *Still) Encode(f *Frame) ([]byte, error) {
-	if f.Format != plan.RGB {
-		// A JPEG's values have the full range (ITU-T T.871, section 7), a frame's
-		// that of video: shown as they are, black would be grey.
-		full, err := f.copyTo(C.WP_RANGE_EXPAND)
-		if err != nil {
-			return nil, err
-		}
-		defer full.Release()
-		f = full
+	if f.Format != plan.I420 && f.Format != plan.NV12 {
+		return nil, fmt.Errorf("a JPEG is made of I420 or NV12, not of %s", f.Format)
 	}
-	key := scalerKey{from: f.Format, w: f.Width, h: f.Height}
+	g, err := NewFrame(plan.I420, f.Width, f.Height)
+	if err != nil {
+		return nil, err
+	}
+	C.wp_still_colours(g.mem, f.mem)
+	key := scalerKey{from: g.Format, w: g.Width, h: g.Height}
 	if s.caps != key {
 		s.caps = key
-		C.wp_raw_caps(s.pipe.el("in"), f.mem, 30, 1)
+		C.wp_raw_caps(s.pipe.el("in"), g.mem, 30, 1)
 	}
-	if C.wp_push_frame(s.pipe.el("in"), f.mem, 0, C.gint64(s.n)*1e6, 0) != 0 {
+	// The pipeline takes it over.
+	mem := g.mem
+	g.gone()
+	at := C.gint64(s.n) * C.gint64(time.Second/30)
+	s.n++
+	if C.wp_push_frame(s.pipe.el("in"), mem, 1, at, 0) != 0 {
 		return nil, s.failure()
 	}
-	s.n++
 	for start := time.Now(); time.Since(start) < patience; {
 		var p C.wp_packet
 		switch C.wp_pull_packet(s.pipe.el("out"), C.guint64(pullStep), &p) {
