@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	setupOpen   = 20 // sessions that are there all the time
-	setupProbes = 60 // that come besides, one after the other
+	setupOpen   = 20  // sessions that are there all the time
+	setupProbes = 200 // that come besides, one after the other
 )
 
 // setup measures how long an offer waits for its answer while other sessions wait for
@@ -180,7 +180,8 @@ func (c *crowd) leave() error {
 	return errors.Join(errs...)
 }
 
-// probe opens a session and leaves it at once; it tells how long the answer took, in ms.
+// probe opens a session and leaves it as soon as it is connected; it tells how long the
+// answer took, in ms.
 func probe(ctx context.Context, url string, k sessionKind) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -188,7 +189,8 @@ func probe(ctx context.Context, url string, k sessionKind) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return 1000 * w.Took.Seconds(), w.Close()
+	// Who leaves before is waited for: then there would be more and more sessions open.
+	return 1000 * w.Took.Seconds(), errors.Join(w.Connected(ctx), w.Close())
 }
 
 // startBarePion runs servePion in a process of its own.
