@@ -8,9 +8,14 @@
 // It is the root of the worker process, as package app is of the control process:
 // the one place that knows GStreamer, the model runtime and vision together.
 //
-// One road serves both kinds of work. Live sources are leaky: a frame that
+// One road serves cameras and files. Live sources are leaky: a frame that
 // finds the analysis busy is dropped and counted, and a picture never waits for the
 // model longer than its budget. Files are blocking: every frame is analysed
 // and drawn with its own boxes. Either way each decoded frame ends in exactly one
 // column of the ledger.
+//
+// A session's road ends in documents instead: for each frame the JSON that its peer
+// asked for, pictures in base64 included, beside the video of one output. Decoding,
+// analysis, drawing and writing are a stage each, and what the peer has room for
+// (its credit) holds back the stage that draws.
 package media

@@ -340,3 +340,25 @@ func TestSessionOfAnRTSPCamera(t *testing.T) {
 		}
 	}
 }
+
+// A camera's worker plays motion JPEG, too, and its supervisor is told of the loss.
+func TestLiveWorkerOfAnMJPEGCamera(t *testing.T) {
+	var asked atomic.Int32
+	s := begin(t, link.Start{Mode: "live", Source: link.Source{URL: flaky(t, &asked)}, Threads: 1})
+	if err := s.wait(10 * time.Second); err == nil || s.fault == nil || s.fault.Kind != link.FaultUnreachable {
+		t.Fatalf("%v, fault %+v", err, s.fault)
+	}
+	l := s.beats[len(s.beats)-1].Ledger
+	if balanced(t, l); l.Decoded < 4 || l.Failed > 0 {
+		t.Errorf("%+v", l)
+	}
+	var playing *link.Status
+	for i := range s.status {
+		if s.status[i].State == link.Playing {
+			playing = &s.status[i]
+		}
+	}
+	if playing == nil || playing.Stream.Width != 160 || playing.Stream.Codec == "" {
+		t.Errorf("%+v", s.status)
+	}
+}
