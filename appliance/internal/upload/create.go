@@ -111,6 +111,9 @@ func bounded(metadata map[string]string) error {
 	return nil
 }
 
+// Fits tells whether a file of so many bytes could be taken at all: ErrTooLarge.
+func (s *Uploads) Fits(size int64) error { return s.refuse(s.fits(size)) }
+
 func (s *Uploads) fits(size int64) error {
 	if s.cfg.MaxSize > 0 && size > s.cfg.MaxSize {
 		return fail(ErrTooLarge, "a file of %d bytes; this box takes up to %d (uploads.max_size in its configuration)", size, s.cfg.MaxSize)

@@ -24,6 +24,7 @@ type Uploads interface {
 	Create(ctx context.Context, s upload.Spec) (upload.Info, error)
 	Get(id string) (upload.Info, error)
 	SetSize(ctx context.Context, id string, size int64) error
+	Fits(size int64) error
 	Place(id string, offset int64, data []byte) error
 	Flush(ctx context.Context, id string) error
 	Watch(id string, deliver func(upload.Info)) (stop func())

@@ -378,11 +378,12 @@ func TestWrong(t *testing.T) {
 		"conflict": {func(c *client) error {
 			return errors.Join(c.chunk(0, 5, ok), c.chunk(0, 5, bytes.Repeat([]byte{1}, 1000)), c.chunk(0, 5, ok))
 		}, "other bytes are there"},
-		"too large":  {func(c *client) error { return errors.Join(c.chunk(0, 1<<30, ok), c.chunk(1<<29, 1<<30, ok)) }, ""},
-		"no text":    {func(c *client) error { return c.send([]byte("hello"), true) }, "a text on this channel"},
-		"no size":    {func(c *client) error { return c.announce(announcement{ChunkSize: 5}) }, "size is 0"},
-		"chunk size": {func(c *client) error { return c.announce(announcement{Size: 5, ChunkSize: 1 << 30}) }, "chunk_size"},
-		"hash":       {func(c *client) error { return c.announce(announcement{Size: 5, ChunkSize: 5, SHA256: "abc"}) }, "sha256"},
+		"total too large": {func(c *client) error { return c.chunk(0, 1<<30, ok) }, "takes up to"},
+		"too large":       {func(c *client) error { return errors.Join(c.chunk(0, 1<<30, ok), c.chunk(1<<29, 1<<30, ok)) }, ""},
+		"no text":         {func(c *client) error { return c.send([]byte("hello"), true) }, "a text on this channel"},
+		"no size":         {func(c *client) error { return c.announce(announcement{ChunkSize: 5}) }, "size is 0"},
+		"chunk size":      {func(c *client) error { return c.announce(announcement{Size: 5, ChunkSize: 1 << 30}) }, "chunk_size"},
+		"hash":            {func(c *client) error { return c.announce(announcement{Size: 5, ChunkSize: 5, SHA256: "abc"}) }, "sha256"},
 		"announced too large": {func(c *client) error {
 			return c.announce(announcement{Size: 1<<20 + 1, ChunkSize: 4096})
 		}, "takes up to"},

@@ -183,6 +183,11 @@ func (s *server) chunk(f *file, index uint32, payload []byte) error {
 			return nil
 		}
 		f.layout.chunk = int64(len(payload))
+		// What the last chunk holds at least. Without this a client could go on sending
+		// what can never be completed.
+		if err := s.uploads.Fits(int64(f.total-1)*f.layout.chunk + 1); err != nil {
+			return err
+		}
 		if f.held != nil {
 			held := f.held
 			f.held = nil
