@@ -26,6 +26,7 @@ const sessionNiceness = niceness + 2
 type peerSessions struct {
 	all     *rtcworker.Server // nil: the box serves none
 	spawner *worker.Spawner
+	models  catalogue
 }
 
 // sessionWorkerConfig is how workers of sessions are started. They may be many for
@@ -40,8 +41,8 @@ func sessionWorkerConfig(cfg *config.Config) worker.Config {
 
 // openSessions builds them on what takes files, and on what makes peers.
 func (b *box) openSessions() (err error) {
-	b.sessions = &peerSessions{}
 	cfg := b.cfg
+	b.sessions = &peerSessions{models: catalogue{dir: cfg.ModelsDir(), read: func() ([]api.Model, error) { return listModels(cfg) }}}
 	if b.workflows, err = workflow.NewStore(b.push.db, b.installed); err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ func (b *box) workflow(_ context.Context, c rtcworker.Configuration) (*workflow.
 // installed lists the analysers that a workflow may name.
 func (b *box) installed() []workflow.Model {
 	list := []workflow.Model{{Name: config.Motion, Labels: []string{config.Motion}}}
-	all, err := listModels(b.cfg)
+	all, err := b.sessions.models.models()
 	if err != nil {
 		b.p.Log.Warn("the installed models could not be listed", "err", err)
 	}
