@@ -45,7 +45,9 @@ func newStage(t *testing.T) *stage {
 		if n := s.note.Load().(string); n != "" {
 			notes = append(notes, n)
 		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"started": started, "notes": notes, "loops": []any{}})
+		_ = json.NewEncoder(w).Encode(map[string]any{"started": started, "notes": notes, "loops": []any{}, "queues": []any{
+			map[string]any{"name": "detections to readers", "policy": "drop-oldest", "instances": 2, "depth": 3, "capacity": 128, "fullest": 0.5, "dropped": 1234},
+		}})
 	})
 	stream := func(w http.ResponseWriter, r *http.Request) {
 		if s.down.Load() {

@@ -1,7 +1,7 @@
 import { get, Refusal, type ShowLink } from "./box";
 import type { Page } from "./cameras";
 import { Facts, h, setText, table } from "./dom";
-import type { CodecElement, Hardware, Model, System } from "./types";
+import type { CodecElement, Hardware, Model, System, Trace } from "./types";
 import { bytes, clock, count, duration } from "./words";
 
 const renew = 5_000; // ms between readings of the box's own figures
@@ -9,14 +9,15 @@ const renew = 5_000; // ms between readings of the box's own figures
 /** The box itself: its parts, proven or refused, and how it runs. */
 export function systemPage(showLink: ShowLink): Page {
   const facts = new Facts();
-  const loops = h("div");
+  const loops = h("div", { class: "tables" });
+  const traces = h("div", { class: "tables", "data-testid": "traces" });
   const hardware = h("div", { class: "tables", "data-testid": "hardware" });
   const models = h("div", { class: "tables" });
   const element = h(
     "div",
     { class: "system", "data-testid": "system" },
     h("h1", {}, "System"),
-    h("section", {}, h("h2", {}, "This box"), facts.element, loops),
+    h("section", {}, h("h2", {}, "This box"), facts.element, loops, traces),
     h("section", {}, h("h2", {}, "Hardware"), hardware),
     h("section", {}, h("h2", {}, "Models"), models),
   );
@@ -24,7 +25,9 @@ export function systemPage(showLink: ShowLink): Page {
   const readSystem = async (): Promise<void> => {
     if (document.hidden) return;
     try {
-      showSystem(await get<System>("/api/v1/system"), facts, loops);
+      const [system, left] = await Promise.all([get<System>("/api/v1/system"), get<{ traces: Trace[] }>("/api/v1/traces")]);
+      showSystem(system, facts, loops);
+      showTraces(left.traces, traces);
       showLink("connected", "Connected to the box");
     } catch (err) {
       showLink("lost", err instanceof Refusal ? err.message : `Your browser lost the box: retrying in ${renew / 1000} s`);
@@ -58,6 +61,50 @@ function showSystem(s: System, facts: Facts, loops: HTMLElement): void {
       "Control loops: how late they ran",
       ["Loop", "Late by, 99 % under", "At most", "Stalls", "Last stall"],
       s.loops.map((l) => [l.name, `${l.p99_ms.toFixed(1)} ms`, `${l.max_ms.toFixed(1)} ms`, mark(l.stalls === 0, count(l.stalls)), l.last_stall ? clock(l.last_stall) : "never"]),
+    ),
+    table(
+      "Queues: what waits, and what was left out",
+      ["Queue", "When full", "Holds", "Of", "Fullest", "Left out"],
+      s.queues.map((q) => [
+        q.instances > 1 ? `${q.name} (${q.instances})` : q.name,
+        whenFull[q.policy] ?? q.policy,
+        count(q.depth),
+        count(q.capacity),
+        `${Math.round(100 * q.fullest)} %`,
+        count(q.dropped),
+      ]),
+    ),
+  );
+}
+
+const whenFull: Record<string, string> = {
+  block: "who brings more waits",
+  "drop-oldest": "the oldest is dropped",
+  "drop-newest": "what comes is dropped",
+  latest: "the newest replaces the older",
+  refuse: "who brings more is refused",
+};
+
+/** The links are kept while the list is the same: one may be about to be clicked. */
+function showTraces(list: Trace[], into: HTMLElement): void {
+  const state = list.map((t) => t.name).join();
+  if (into.dataset["state"] === state) return;
+  into.dataset["state"] = state;
+  if (list.length === 0) {
+    into.replaceChildren();
+    return;
+  }
+  into.replaceChildren(
+    table(
+      "Traces of loops that were held up",
+      ["Taken", "Loop", "What", "Size", "File"],
+      list.map((t) => [
+        clock(t.taken),
+        t.loop ?? "asked for by hand",
+        t.kind === "trace" ? "execution trace (go tool trace)" : "goroutines (text)",
+        bytes(t.bytes),
+        h("a", { href: `/api/v1/traces/${encodeURIComponent(t.name)}`, download: t.name }, "Download"),
+      ]),
     ),
   );
 }

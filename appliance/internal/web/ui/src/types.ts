@@ -92,6 +92,16 @@ export interface System {
   goroutines: number;
   notes?: string[];
   loops: { name: string; p99_ms: number; max_ms: number; stalls: number; last_stall?: string }[];
+  queues: { name: string; policy: string; instances: number; depth: number; capacity: number; fullest: number; dropped: number }[];
+}
+
+/** A file that the stall meter left, of a control loop that was held up. */
+export interface Trace {
+  name: string;
+  kind: "trace" | "goroutines";
+  loop?: string;
+  taken: string;
+  bytes: number;
 }
 
 /** One upload, by whichever road its bytes come. */
