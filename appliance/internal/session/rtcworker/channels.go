@@ -127,8 +127,11 @@ func (l *life) closed(out sink) {
 		return
 	}
 	l.outlets = slices.Delete(l.outlets, i, i+1)
+	if len(l.outlets) == 0 {
+		l.channels = false // not to be waited for any more
+	}
 	if l.finished != nil {
-		if i == 0 && l.leaving {
+		if len(l.outlets) == 0 && !l.filmed() {
 			l.hangUp() // the client has all that it wants
 		}
 		return

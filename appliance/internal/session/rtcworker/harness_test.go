@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/watchpost/watchpost/appliance/internal/live/peer"
 	"github.com/watchpost/watchpost/appliance/internal/queue"
@@ -203,10 +204,10 @@ func (b *box) empty() {
 		}
 	}
 	b.Server.mu.Lock()
-	slots, inUse := b.slots, len(b.inUse)
+	inUse := len(b.inUse)
 	b.Server.mu.Unlock()
-	if slots != 0 || inUse != 0 {
-		b.t.Errorf("%d places and %d uploads are still taken", slots, inUse)
+	if inUse != 0 {
+		b.t.Errorf("%d uploads are still taken", inUse)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -323,4 +324,18 @@ func finishFrom(t testing.TB, w *client.Worker) (n int, last *client.Document) {
 		t.Fatal(err)
 	}
 	return n, last
+}
+
+// gather writes the metrics as they are exposed.
+func gather(t testing.TB, r *prometheus.Registry, w io.Writer) {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(w, f); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

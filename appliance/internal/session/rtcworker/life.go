@@ -24,6 +24,8 @@ const (
 	// The same while the box goes down.
 	deliverTimeStopping = 2 * time.Second
 	leaveTimeStopping   = time.Second
+	// filmedEvery is how often it is looked whether the last pictures are sent.
+	filmedEvery = 20 * time.Millisecond
 	// channelTime is how long documents wait for the peer to open a channel for them,
 	// from being connected.
 	channelTime = 5 * time.Second
@@ -88,8 +90,12 @@ type life struct {
 	broken    time.Time // the upload channel was closed too early; zero: it was not
 	finished  *ended    // nil: the session goes on
 	deadline  time.Time // of the present step of ending
-	leaving   bool      // the last message was delivered
+	spoken    bool      // the last message was delivered, or there is nobody for it
+	leaving   bool      // so was the last picture: the peer may close the connection
 	loop      Loop
+	// hold is closed when nothing of the connection is left. The WebRTC stack waits
+	// with that for STUN and TURN servers that never answer, up to 8 s.
+	hold chan struct{}
 }
 
 // ended is how a session came to its end.
@@ -198,7 +204,7 @@ func (l *life) control() {
 			l.enter(l.grant)
 		case <-delivered:
 			delivered = nil
-			l.enter(l.delivered)
+			l.enter(func() { l.spoken = true })
 		case <-timer.C:
 		}
 		next := l.check(time.Now())
@@ -223,8 +229,14 @@ func (l *life) check(now time.Time) time.Duration {
 	}
 	silent := l.began.Add(time.Duration(l.lastSign.Load())).Add(l.s.c.Silence)
 	if l.finished != nil {
+		if !l.leaving && l.spoken && !l.filmed() {
+			l.leave(now)
+		}
 		if l.finished.reason == reasonDone && !l.leaving {
 			l.deadline = silent // a slow reader gets all of it
+		}
+		if l.spoken && !l.leaving {
+			next = filmedEvery
 		}
 		if due(l.deadline) {
 			l.hangUp()
@@ -271,10 +283,11 @@ func (l *life) end(reason, words string) {
 	if reason != reasonDone {
 		l.kill()
 	}
-	if silent || l.connected.IsZero() || !l.read() {
+	if silent || l.connected.IsZero() || !l.read() && !l.filmed() {
 		l.hangUp()
 		return
 	}
+	l.spoken = !l.read()
 	deliver := deliverTime
 	if reason == reasonStopping {
 		deliver = deliverTimeStopping
@@ -286,17 +299,24 @@ func (l *life) end(reason, words string) {
 	l.sender.finish(lastWord(reason, errors), id, reason != reasonDone, len(l.outlets) == 0)
 }
 
-// delivered gives the peer time to close the connection itself, so that nothing of what
-// it was sent is lost in closing.
-func (l *life) delivered() {
-	if l.finished == nil || l.ctx.Err() != nil {
-		return
+// filmed tells whether pictures still wait for the peer, in a session whose source came
+// to its end.
+func (l *life) filmed() bool {
+	if l.track == nil || l.finished == nil || l.finished.reason != reasonDone {
+		return false
 	}
+	pictures, _ := l.track.Queued()
+	return pictures > 0
+}
+
+// leave gives the peer time to close the connection itself, so that nothing of what
+// it was sent is lost in closing, and lost packets can be asked for again.
+func (l *life) leave(now time.Time) {
 	leave := leaveTime
 	if l.finished.reason == reasonStopping {
 		leave = leaveTimeStopping
 	}
-	l.leaving, l.deadline = true, time.Now().Add(leave)
+	l.leaving, l.deadline = true, now.Add(leave)
 }
 
 // hangUp has the control loop return.
@@ -320,10 +340,14 @@ func (l *life) takeDown() {
 	l.mu.Unlock()
 	l.camera.stop()
 	l.kill()
-	if err := l.conn.Close(); err != nil {
-		l.log.Debug("close connection", "err", err)
-	}
-	l.work.Wait()
+	l.hold = make(chan struct{})
+	go func() {
+		defer close(l.hold)
+		if err := l.conn.Close(); err != nil {
+			l.log.Debug("close connection", "err", err)
+		}
+	}()
+	l.work.Wait() // what reads from the connection ends with it
 	for _, m := range l.queues {
 		m.Close()
 	}
@@ -348,6 +372,7 @@ func (l *life) abandon() {
 	close(l.over)
 	l.finished = &ended{reason: reasonStopping}
 	l.takeDown()
+	<-l.hold
 }
 
 // reasonName is a reason as logs and metrics have it.

@@ -51,7 +51,7 @@ func parseOffer(text string, send, take bool) (*offer, error) {
 		return nil, wrong(field, expected, "it has %d media sections, 1 to %d can be served", n, maxSections)
 	}
 	o := &offer{sdp: text, out: -1, in: -1}
-	kinds := map[string]bool{} // of video codecs
+	usable := false // some video section is
 	for i, m := range d.MediaDescriptions {
 		if _, only := m.Attribute("bundle-only"); m.MediaName.Port.Value == 0 && !only {
 			continue // it is refused by who offers it
@@ -67,11 +67,9 @@ func parseOffer(text string, send, take bool) (*offer, error) {
 			if err != nil && (out || in) {
 				return nil, err
 			}
-			if err == nil {
-				// Sections of no use are answered too, as inactive: there are
-				// clients that cannot take a refusal of one.
-				kinds[kind] = true
-			}
+			// Sections of no use are answered too, as inactive: there are clients that
+			// cannot take a refusal of one.
+			usable = usable || err == nil
 			if out {
 				o.out, o.outDirection, o.video = i, direction, kind
 			}
@@ -82,8 +80,10 @@ func parseOffer(text string, send, take bool) (*offer, error) {
 			o.takeAudio(m)
 		}
 	}
-	if err := o.takeCodecs(kinds); err != nil {
-		return nil, err
+	if usable {
+		if err := o.takeCodecs(); err != nil {
+			return nil, err
+		}
 	}
 	return o, o.limitCandidates(&d)
 }
@@ -164,25 +164,15 @@ func bestCodec(m *sdp.MediaDescription) (string, error) {
 	}
 }
 
-// takeCodecs has the connection know those codecs and no others, with the peer's own
-// payload types and parameters.
-func (o *offer) takeCodecs(kinds map[string]bool) error {
-	if len(kinds) == 0 {
-		return nil
-	}
+// takeCodecs has the connection know the codecs that can be served, with the peer's own
+// payload types and parameters. Of a camera both are taken: there are peers that offer
+// more than they send.
+func (o *offer) takeCodecs() error {
 	all, err := ingest.Offered(o.sdp)
 	if err != nil {
 		return wrong("webrtc_offer.sdp", "H264 with packetization-mode=1, or VP8", "%s", printable(err.Error()))
 	}
-	for _, c := range all {
-		kind := packet.CodecVP8
-		if c.MimeType == webrtc.MimeTypeH264 {
-			kind = packet.CodecH264
-		}
-		if kinds[kind] {
-			o.codecs = append(o.codecs, c)
-		}
-	}
+	o.codecs = append(o.codecs, all...)
 	return nil
 }
 
@@ -239,6 +229,9 @@ func (o *offer) settle(answer string) (string, error) {
 		if !refused && (m.MediaName.Media == "video" || m.MediaName.Media == "audio") {
 			o.direct(m, i)
 		}
+		if m.MediaName.Media == "video" {
+			preferH264(m)
+		}
 	}
 	if first != nil { // one transport for all: the peer looks for its candidates here
 		first.Attributes = append(first.Attributes, candidates...)
@@ -263,4 +256,23 @@ func (o *offer) direct(m *sdp.MediaDescription, i int) {
 			m.Attributes[j] = sdp.NewPropertyAttribute(direction.String())
 		}
 	}
+}
+
+// preferH264 lists the payload types of H.264 first: peers send what is listed first.
+func preferH264(m *sdp.MediaDescription) {
+	h264 := map[string]bool{}
+	for _, a := range m.Attributes {
+		if format, value, _ := strings.Cut(a.Value, " "); a.Key == "rtpmap" && strings.HasPrefix(strings.ToUpper(value), "H264/") {
+			h264[format] = true
+		}
+	}
+	slices.SortStableFunc(m.MediaName.Formats, func(a, b string) int {
+		switch {
+		case h264[a] == h264[b]:
+			return 0
+		case h264[a]:
+			return -1
+		}
+		return 1
+	})
 }

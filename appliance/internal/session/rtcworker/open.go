@@ -132,7 +132,9 @@ func (l *life) servers() []webrtc.ICEServer {
 func (l *life) connect(o *offer) (answer string, err error) {
 	options := peer.Options{Codecs: o.codecs, ICEServers: l.servers(), Tune: func(e *webrtc.SettingEngine) {
 		e.DetachDataChannels()
+		e.DisableMediaEngineCopy(false) // or sections with other codecs than the first are refused
 		e.SetSCTPMaxReceiveBufferSize(receiveBuffer)
+		e.SetSTUNGatherTimeout(gatherTime) // later nobody waits for it
 	}}
 	if o.in >= 0 {
 		options.Intercept = ingest.Intercept
@@ -150,6 +152,13 @@ func (l *life) connect(o *offer) (answer string, err error) {
 	}()
 	pc.OnDataChannel(l.accept)
 	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) { l.connection(pc, state) })
+	// The stack closes a connection when its peer does, and tells that only at the end of
+	// closing, for which it may wait for a TURN server.
+	pc.SCTP().Transport().OnStateChange(func(state webrtc.DTLSTransportState) {
+		if state == webrtc.DTLSTransportStateClosed {
+			l.connection(pc, webrtc.PeerConnectionStateClosed)
+		}
+	})
 	pc.OnTrack(func(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { l.film(pc, t) })
 	if o.out >= 0 {
 		if err := l.addTrack(pc, o); err != nil {

@@ -69,8 +69,9 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// Close tells every peer that the box goes down, ends all sessions and waits for them,
-// for 5 s at most; requests are refused from then on. Closing again waits too.
+// Close tells every peer that the box goes down, ends all sessions and waits for them;
+// requests are refused from then on. It takes 5 s at most, but where a connection waits
+// for a TURN server that does not answer. Closing again waits too.
 func (s *Server) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -160,8 +161,9 @@ func (s *Server) admit(w *life) bool {
 		w.run()
 		s.mu.Lock()
 		delete(s.sessions, w.id)
-		s.slots--
 		s.mu.Unlock()
+		<-w.hold // as long, nobody else gets its place
+		s.free()
 	})
 	return true
 }

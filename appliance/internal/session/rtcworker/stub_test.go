@@ -215,7 +215,7 @@ func (w *stubWorker) frame(ctx context.Context, n uint64, pts time.Duration, siz
 	}
 	doc, err := json.Marshal(map[string]any{
 		"serialized_output_data": outputs, "errors": []string{}, "processing_complete": false, "termination_reason": nil,
-		"video_metadata": map[string]any{"frame_id": n, "received_at": "2026-01-02T03:04:05.000006+00:00", "pts": n * 3600, "time_base": 1. / 90000,
+		"video_metadata": map[string]any{"frame_id": n, "received_at": "2026-01-02T03:04:05.000006+00:00", "pts": (n - 1) * 3600, "time_base": 1. / 90000,
 			"declared_fps": ask.DeclaredFPS, "measured_fps": 0, "width": 64, "height": 48},
 		"stream": sel.Stream,
 	})
