@@ -28,12 +28,12 @@ type visit struct {
 }
 
 // publish takes in what somebody publishes (live.Open).
-func (b *box) publish(name string, codec live.Codec, refresh func()) (live.Sink, error) {
+func (b *box) publish(name string, refresh func()) (live.Sink, error) {
 	to, err := b.cameras.open(name)
 	if err != nil {
 		return nil, err
 	}
-	return &sink{cameras: b.cameras, to: to, publication: to.camera.Publish(link.Codec(codec), refresh)}, nil
+	return &sink{cameras: b.cameras, to: to, publication: to.camera.Publish(refresh)}, nil
 }
 
 // sink hands a publisher's pictures to a camera.

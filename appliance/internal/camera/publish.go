@@ -24,11 +24,11 @@ type Feeder interface {
 // published (Config.Published). Its methods do not block.
 type Publication struct {
 	c       *Camera
-	codec   link.Codec
 	refresh func()
 
 	mu     sync.Mutex
-	feeder Feeder // nil: no worker yet
+	codec  link.Codec // 0: nothing came yet
+	feeder Feeder     // nil: no worker yet
 	held   []link.AccessUnit
 	bytes  int
 	broken bool // left out up to a keyframe
@@ -39,14 +39,18 @@ type Publication struct {
 // Publish has the camera play what is given to the Publication from now on, in place of
 // what was published before. refresh asks the publisher for a keyframe; it must not
 // block, and limits itself.
-func (c *Camera) Publish(codec link.Codec, refresh func()) *Publication {
-	return &Publication{c: c, codec: codec, refresh: refresh, broken: true}
+func (c *Camera) Publish(refresh func()) *Publication {
+	return &Publication{c: c, refresh: refresh, broken: true}
 }
 
-// Give hands over the next picture. With the first one, the camera's worker is started.
+// Give hands over the next picture. With the first one, the camera's worker is started;
+// its codec is that of all.
 func (p *Publication) Give(u link.AccessUnit) {
 	p.mu.Lock()
-	if p.over {
+	if p.codec == 0 {
+		p.codec = u.Codec
+	}
+	if p.over || u.Codec != p.codec {
 		p.mu.Unlock()
 		return
 	}
@@ -110,6 +114,8 @@ func (p *Publication) End() {
 
 // source is where the worker finds the pictures.
 func (p *Publication) source() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.codec == link.VP8 {
 		return "peer:vp8"
 	}

@@ -59,7 +59,7 @@ func TestPublishersComeAndGo(t *testing.T) {
 		}
 
 		asked := 0
-		p := c.Publish(link.VP8, func() { asked++ })
+		p := c.Publish(func() { asked++ })
 		time.Sleep(time.Second)
 		if len(f.of("live")) != 0 {
 			t.Error("a worker runs before the first picture")
@@ -92,7 +92,7 @@ func TestPublishersComeAndGo(t *testing.T) {
 		}
 
 		// The next comes at once, with another codec, and counts as no restart.
-		q := c.Publish(link.H264, func() {})
+		q := c.Publish(func() {})
 		for i := range 10 {
 			q.Give(link.AccessUnit{Codec: link.H264, Keyframe: i == 0, Data: []byte("x")})
 			time.Sleep(50 * time.Millisecond)
@@ -104,7 +104,7 @@ func TestPublishersComeAndGo(t *testing.T) {
 			t.Errorf("%s after %d restarts", s.State, s.Restarts)
 		}
 		// A third takes the second's place without an end between them.
-		r := c.Publish(link.H264, func() {})
+		r := c.Publish(func() {})
 		for i := range 10 {
 			r.Give(link.AccessUnit{Codec: link.H264, Keyframe: i == 0, Data: []byte("y")})
 			time.Sleep(50 * time.Millisecond)
@@ -129,7 +129,7 @@ func TestPublisherOutlivesWorkers(t *testing.T) {
 	}}
 	bubble(t, f, published, func(c *Camera, _ *lockedSink) {
 		asked := 0
-		p := c.Publish(link.H264, func() { asked++ })
+		p := c.Publish(func() { asked++ })
 		give := func(n int) {
 			for i := range n {
 				p.Give(link.AccessUnit{Codec: link.H264, Keyframe: i%30 == 0, Data: []byte("x")})
@@ -158,7 +158,7 @@ func TestHeldPictures(t *testing.T) {
 	f := &fakes{live: playFed}
 	bubble(t, f, published, func(c *Camera, _ *lockedSink) {
 		asked := 0
-		p := &Publication{c: c, codec: link.VP8, refresh: func() { asked++ }, broken: true, begun: true}
+		p := &Publication{c: c, refresh: func() { asked++ }, broken: true, begun: true}
 		big := make([]byte, 1<<20)
 		for i := range 200 {
 			p.Give(link.AccessUnit{Codec: link.VP8, Keyframe: i%100 == 0, Data: big})

@@ -3,6 +3,7 @@ package live
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pion/sdp/v3"
@@ -31,15 +32,23 @@ func (o *offer) feedbackOf() []webrtc.RTCPFeedback {
 	return append(feedback[:len(feedback):len(feedback)], webrtc.RTCPFeedback{Type: "transport-cc"}, webrtc.RTCPFeedback{Type: "goog-remb"})
 }
 
-// peerCodec is the one codec that this viewer's connection knows, with the
-// viewer's own payload type and parameters.
-func (o *offer) peerCodec() peer.Codec {
-	return peer.Codec{Kind: webrtc.RTPCodecTypeVideo, RTPCodecParameters: webrtc.RTPCodecParameters{
-		PayloadType: webrtc.PayloadType(o.payloadType),
-		RTPCodecCapability: webrtc.RTPCodecCapability{
-			MimeType: mimeType(o.codec), ClockRate: clockRate, SDPFmtpLine: o.fmtp, RTCPFeedback: o.feedbackOf(),
-		},
-	}}
+// taken are the payload types that this peer's connection knows, with the peer's own
+// numbers and parameters, best first: one for a viewer.
+func (o *offer) taken() []format {
+	return append([]format{{payloadType: o.payloadType, fmtp: o.fmtp, codec: o.codec}}, o.others...)
+}
+
+// peerCodecs are the same as a connection is given them.
+func (o *offer) peerCodecs() (list []peer.Codec) {
+	for _, f := range o.taken() {
+		list = append(list, peer.Codec{Kind: webrtc.RTPCodecTypeVideo, RTPCodecParameters: webrtc.RTPCodecParameters{
+			PayloadType: webrtc.PayloadType(f.payloadType),
+			RTPCodecCapability: webrtc.RTPCodecCapability{
+				MimeType: mimeType(f.codec), ClockRate: clockRate, SDPFmtpLine: f.fmtp, RTCPFeedback: o.feedbackOf(),
+			},
+		}})
+	}
+	return list
 }
 
 // compose writes the offer that the WebRTC stack is given: the video section,
@@ -61,7 +70,11 @@ func (o *offer) compose(ice iceParameters, generation int) string {
 	if o.lite {
 		line("a=ice-lite")
 	}
-	line("m=video 9 UDP/TLS/RTP/SAVPF %d", o.payloadType)
+	numbers := ""
+	for _, f := range o.taken() {
+		numbers += " " + strconv.Itoa(int(f.payloadType))
+	}
+	line("m=video 9 UDP/TLS/RTP/SAVPF%s", numbers)
 	transport := func(mid string) {
 		line("c=IN IP4 0.0.0.0")
 		line("a=ice-ufrag:%s", ice.ufrag)
@@ -87,12 +100,14 @@ func (o *offer) compose(ice iceParameters, generation int) string {
 		line("a=recvonly")
 	}
 	line("a=rtcp-mux")
-	line("a=rtpmap:%d %s/%d", o.payloadType, strings.TrimPrefix(mimeType(o.codec), "video/"), clockRate)
-	if o.fmtp != "" {
-		line("a=fmtp:%d %s", o.payloadType, o.fmtp)
-	}
-	for _, f := range o.feedbackOf() {
-		line("a=rtcp-fb:%d %s", o.payloadType, strings.TrimSpace(f.Type+" "+f.Parameter))
+	for _, f := range o.taken() {
+		line("a=rtpmap:%d %s/%d", f.payloadType, strings.TrimPrefix(mimeType(f.codec), "video/"), clockRate)
+		if f.fmtp != "" {
+			line("a=fmtp:%d %s", f.payloadType, f.fmtp)
+		}
+		for _, fb := range o.feedbackOf() {
+			line("a=rtcp-fb:%d %s", f.payloadType, strings.TrimSpace(fb.Type+" "+fb.Parameter))
+		}
 	}
 	if o.data >= 0 {
 		line("m=application 9 %s %s", dataProtos, dataFormat)

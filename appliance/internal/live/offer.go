@@ -28,7 +28,8 @@ const (
 type offer struct {
 	codec       Codec
 	payloadType uint8
-	fmtp        string // of the codec, as offered
+	fmtp        string   // of the codec, as offered
+	others      []format // a publisher's further ones that can be taken, best first
 	ice         iceParameters
 	fingerprint string // "sha-256 AA:BB…"
 	setup       string // actpass or active
@@ -184,26 +185,36 @@ func (o *offer) parseTransport(d *sdp.SessionDescription, video *sdp.MediaDescri
 type format struct {
 	payloadType uint8
 	name, fmtp  string
+	codec       Codec
+	rank        int
 }
 
-// chooseCodec takes the viewer's best H.264, or else its VP8.
+// maxOthers bounds the payload types that a publisher is offered to choose from.
+const maxOthers = 8
+
+// chooseCodec takes the peer's best H.264, or else its VP8. A publisher has the choice of
+// all that can be taken: some offer what their source is not.
 func (o *offer) chooseCodec(video *sdp.MediaDescription) *problem {
-	best, name := 0, []string{}
+	var fit []format
+	var names []string
 	for _, f := range formats(video) {
-		name = append(name, f.name)
-		codec, rank := rankFormat(f)
-		if rank > best {
-			best = rank
-			o.codec, o.payloadType, o.fmtp = codec, f.payloadType, f.fmtp
+		names = append(names, f.name)
+		if f.codec, f.rank = rankFormat(f); f.rank > 0 {
+			fit = append(fit, f)
 		}
 	}
-	if best > 0 {
+	slices.SortStableFunc(fit, func(a, b format) int { return b.rank - a.rank })
+	if len(fit) > 0 {
+		o.codec, o.payloadType, o.fmtp = fit[0].codec, fit[0].payloadType, fit[0].fmtp
+		if o.publishes {
+			o.others = fit[1:min(len(fit), 1+maxOthers)]
+		}
 		return nil
 	}
-	slices.Sort(name)
+	slices.Sort(names)
 	return &problem{Status: http.StatusNotAcceptable, Title: "No common codec",
 		Detail: fmt.Sprintf("The offer's video codecs are %.200q; video is sent and taken as H.264 (packetization-mode=1) or VP8. "+
-			"Use a browser, or an encoder, with one of them.", strings.Join(slices.Compact(name), ", "))}
+			"Use a browser, or an encoder, with one of them.", strings.Join(slices.Compact(names), ", "))}
 }
 
 // takeStream notes what a publisher says of its one stream. The first of an
@@ -253,6 +264,9 @@ func formats(m *sdp.MediaDescription) []format {
 	for _, f := range m.MediaName.Formats {
 		pt, err := strconv.ParseUint(f, 10, 7)
 		if err != nil || pt >= 64 && pt <= 95 { // RTCP is told apart by these, RFC 5761
+			continue
+		}
+		if slices.ContainsFunc(list, func(x format) bool { return x.payloadType == uint8(pt) }) {
 			continue
 		}
 		x := format{payloadType: uint8(pt)}

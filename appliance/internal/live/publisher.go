@@ -11,6 +11,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/watchpost/watchpost/appliance/internal/live/ingest"
+	"github.com/watchpost/watchpost/appliance/internal/live/packet"
 	"github.com/watchpost/watchpost/appliance/internal/live/peer"
 )
 
@@ -34,7 +35,7 @@ type Sink interface {
 
 // Open makes room for what is published under a name. refresh asks the publisher for a
 // keyframe; it may be called at any time, from any goroutine, and does not block.
-type Open func(name string, codec Codec, refresh func()) (Sink, error)
+type Open func(name string, refresh func()) (Sink, error)
 
 // publisher is a WHIP session: one publisher's peer connection.
 type publisher struct {
@@ -58,7 +59,7 @@ type publisher struct {
 
 // newPublisher answers an offer. The publisher is not yet known to the server.
 func newPublisher(s *Server, name string, o *offer) (p *publisher, answer string, err error) {
-	pc, err := s.peers.Peer(peer.Options{Codecs: []peer.Codec{o.peerCodec()}, Intercept: ingest.Intercept})
+	pc, err := s.peers.Peer(peer.Options{Codecs: o.peerCodecs(), Intercept: ingest.Intercept})
 	if err != nil {
 		return nil, "", err
 	}
@@ -68,13 +69,14 @@ func newPublisher(s *Server, name string, o *offer) (p *publisher, answer string
 		name:      name,
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background()) // its owner is the publisher: close cancels and waits
+	made, cancel := p, p.cancel                                // p is nil where this fails
 	defer func() {
 		if err != nil {
-			p.cancel()
+			cancel()
 			err = errors.Join(err, pc.Close())
 		}
 	}()
-	pc.OnTrack(func(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) { p.start(s, track, receiver) })
+	pc.OnTrack(func(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) { made.start(s, track, receiver) })
 	local, err := p.negotiate()
 	if err != nil {
 		return nil, "", err
@@ -82,7 +84,7 @@ func newPublisher(s *Server, name string, o *offer) (p *publisher, answer string
 	if answer, err = o.complete(local); err != nil {
 		return nil, "", err
 	}
-	p.sink, err = s.deps.Open(name, o.codec, p.askKeyframe)
+	p.sink, err = s.deps.Open(name, p.askKeyframe)
 	if err != nil {
 		return nil, "", err
 	}
@@ -107,6 +109,11 @@ func (p *publisher) start(s *Server, track *webrtc.TrackRemote, receiver *webrtc
 		return
 	}
 	p.started = true
+	codec := H264
+	if ingest.Codec(track) == packet.CodecVP8 {
+		codec = VP8
+	}
+	p.log.Info("publisher sends", "codec", codec.String())
 	refresh := ingest.Refresh(p.pc, track)
 	p.refresh.Store(&refresh)
 	p.reading.Go(func() { ingest.Listen(p.ctx, receiver) })
@@ -114,7 +121,7 @@ func (p *publisher) start(s *Server, track *webrtc.TrackRemote, receiver *webrtc
 		err := ingest.Read(p.ctx, track, refresh, func(u ingest.Unit) {
 			p.units.Add(1)
 			p.bytes.Add(uint64(len(u.Data)))
-			p.sink.Give(Unit{Codec: p.offer.codec, Keyframe: u.Keyframe, PTS: u.PTS, Captured: u.Captured, Data: u.Data})
+			p.sink.Give(Unit{Codec: codec, Keyframe: u.Keyframe, PTS: u.PTS, Captured: u.Captured, Data: u.Data})
 		})
 		if p.ctx.Err() != nil {
 			return
@@ -162,7 +169,7 @@ func (s *Server) admitPublisher(p *publisher) bool {
 		switch state {
 		case webrtc.PeerConnectionStateConnected:
 			if !p.live.Swap(true) {
-				p.log.Info("publisher connected", "codec", p.offer.codec.String())
+				p.log.Info("publisher connected")
 			}
 		case webrtc.PeerConnectionStateDisconnected:
 			p.live.Store(false)

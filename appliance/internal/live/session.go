@@ -23,7 +23,7 @@ type session struct {
 // the stream.
 func newSession(s *Server, st *Stream, o *offer) (ses *session, answer string, err error) {
 	pc, err := s.peers.Peer(peer.Options{
-		Codecs: []peer.Codec{o.peerCodec()},
+		Codecs: o.peerCodecs(),
 		Tune:   func(e *webrtc.SettingEngine) { e.SetSCTPMaxReceiveBufferSize(channelMemory) },
 	})
 	if err != nil {

@@ -62,7 +62,7 @@ func refusal(err error) *problem {
 	case errors.Is(err, ErrName):
 		return &problem{Status: http.StatusBadRequest, Title: "No name of a camera", Detail: err.Error()}
 	case errors.Is(err, ErrClosed):
-		return &problem{Status: http.StatusServiceUnavailable, Title: "The box is not ready", retry: retryFull, Detail: "The box starts, or goes down. Try again in "+retryFull+" s."}
+		return &problem{Status: http.StatusServiceUnavailable, Title: "The box is not ready", retry: retryFull, Detail: "The box starts, or goes down. Try again in " + retryFull + " s."}
 	}
 	return badSDP("the connection could not be set up: %v", err)
 }

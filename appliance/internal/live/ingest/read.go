@@ -43,7 +43,7 @@ func Codec(track *webrtc.TrackRemote) string {
 // (its error). Every unit can be decoded after those before it: the first is a keyframe,
 // and where packets were lost for good one follows. refresh asks the peer for a
 // keyframe; it is called at most every half second. Neither may block. A track whose
-// codec changes underway is given up to then.
+// codec changes underway ends there, with an error.
 func Read(ctx context.Context, track *webrtc.TrackRemote, refresh func() error, give func(Unit)) error {
 	var f format
 	switch Codec(track) {
@@ -54,7 +54,8 @@ func Read(ctx context.Context, track *webrtc.TrackRemote, refresh func() error, 
 	default:
 		return fmt.Errorf("a track of %s: only H.264 and VP8 are read", track.Codec().MimeType)
 	}
-	r := &reader{assembler: newAssembler(f), payloadType: uint8(track.PayloadType()), refresh: refresh, give: give}
+	codec := Codec(track)
+	r := &reader{assembler: newAssembler(f), refresh: refresh, give: give}
 	stop := context.AfterFunc(ctx, func() { _ = track.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	buf := make([]byte, maxPacket)
@@ -76,11 +77,13 @@ func Read(ctx context.Context, track *webrtc.TrackRemote, refresh func() error, 
 		n, _, err := track.Read(buf)
 		now := time.Now()
 		switch timeout := (net.Error)(nil); {
+		case err == nil && Codec(track) != codec: // that of the packet just read
+			return fmt.Errorf("the track changed from %s to %s", codec, track.Codec().MimeType)
 		case err == nil:
 			r.packet(buf[:n], now)
 		case errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout():
 			r.advance(now)
-		case errors.Is(err, io.ErrShortBuffer):
+		case errors.Is(err, io.ErrShortBuffer), errors.Is(err, webrtc.ErrCodecNotFound): // no packet of ours
 		case ctx.Err() != nil:
 			return ctx.Err()
 		default:
@@ -91,13 +94,12 @@ func Read(ctx context.Context, track *webrtc.TrackRemote, refresh func() error, 
 
 // reader is one track being read.
 type reader struct {
-	assembler   *assembler
-	payloadType uint8
-	refresh     func() error
-	give        func(Unit)
-	times       timeline
-	asked       time.Time
-	header      rtp.Header
+	assembler *assembler
+	refresh   func() error
+	give      func(Unit)
+	times     timeline
+	asked     time.Time
+	header    rtp.Header
 }
 
 // packet takes one RTP packet.
@@ -105,7 +107,7 @@ func (r *reader) packet(b []byte, now time.Time) {
 	h := &r.header
 	*h = rtp.Header{CSRC: h.CSRC[:0], Extensions: h.Extensions[:0]}
 	n, err := h.Unmarshal(b)
-	if err != nil || h.PayloadType != r.payloadType {
+	if err != nil {
 		return
 	}
 	payload := b[n:]
