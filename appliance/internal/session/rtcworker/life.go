@@ -121,8 +121,14 @@ const (
 	reasonNotConnected = "not_connected" // it never came
 )
 
-// tell has the control loop call f; false: it has come to its end.
+// tell has the control loop call f; false: it has come to its end. It may come to it
+// before f is called, too.
 func (l *life) tell(f func()) bool {
+	select {
+	case <-l.over:
+		return false
+	default:
+	}
 	select {
 	case l.events <- f:
 		return true

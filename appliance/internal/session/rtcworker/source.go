@@ -92,10 +92,12 @@ func (l *life) attend(start link.Start) {
 	}
 	l.mu.Lock()
 	l.proc = proc
+	over := l.ending // takeDown has looked for it already
 	l.mu.Unlock()
-	if !l.tell(func() { l.running(proc) }) {
+	if over {
 		proc.Kill()
 	}
+	l.tell(func() { l.running(proc) })
 	exit := proc.Wait()
 	l.mu.Lock()
 	l.proc = nil
