@@ -43,7 +43,7 @@ func (g *Graph) Choose(stream *[]string, data []string, hasVideo bool) (link.Sel
 			continue
 		}
 		if !slices.ContainsFunc(g.Outputs, func(o link.Output) bool { return o.Name == name }) {
-			return s, refuse("data_output", "the workflow has no output %.64q", name).have(append(g.outputs(), everything))
+			return s, refuse("data_output", "the workflow has no output %.64q", name).want(`names of outputs, or "*" for all that are no pictures`).have(append(g.outputs(), everything))
 		}
 		if !slices.Contains(s.Data, name) {
 			s.Data = append(s.Data, name)
