@@ -47,9 +47,9 @@ func (l *life) accept(dc *webrtc.DataChannel) {
 
 // infer serves an inference channel until it is closed.
 func (l *life) infer(dc *webrtc.DataChannel, raw datachannel.ReadWriteCloser) {
-	out := newOutlet(dc, raw, l.req.realtime)
+	out := newOutlet(dc, raw)
 	defer raw.Close()
-	defer l.s.d.Queues.Register(session.OutBytes, queue.Block, int(out.high), func() int { return int(dc.BufferedAmount()) }).Close()
+	defer l.s.d.Queues.Register(session.OutBytes, queue.Block, highWater, func() int { return int(dc.BufferedAmount()) }).Close()
 	if !l.tell(func() { l.opened(out) }) {
 		return
 	}

@@ -141,7 +141,9 @@ func TestClocks(t *testing.T) {
 			s := stageOf(t, Config{}, &request{}, "rtsp://x")
 			s.open()
 			for i, sign := range []func(){
-				func() { s.report(link.Message{Kind: link.KindResult, Value: link.Result{Frame: 1, Data: []byte("{}")}}) },
+				func() {
+					s.report(link.Message{Kind: link.KindResult, Value: link.Result{Frame: 1, Data: []byte("{}")}})
+				},
 				func() { s.report(link.Message{Kind: link.KindAccessUnit, Value: link.AccessUnit{}}) },
 				s.sign,
 			} {

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/watchpost/watchpost/appliance/internal/health"
 	"github.com/watchpost/watchpost/appliance/internal/live/peer"
 	"github.com/watchpost/watchpost/appliance/internal/queue"
 	"github.com/watchpost/watchpost/appliance/internal/session"
@@ -33,7 +34,7 @@ import (
 )
 
 // patience is how long tests wait for what has to come.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // text is a log that can be read while it is written.
 type text struct {
@@ -89,8 +90,13 @@ func start(t testing.TB, o setting) *box {
 	if err != nil {
 		t.Fatal(err)
 	}
+	meter, err := health.NewMeter(health.Config{}, log, prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
 	b.Server, err = New(Deps{
-		Log: log, Peers: b.peers, Prepare: o.prepare, Queues: &queue.Registry{}, Registerer: b.registry,
+		Loops: func(name string) Loop { return meter.Loop(name) },
+		Log:   log, Peers: b.peers, Prepare: o.prepare, Queues: &queue.Registry{}, Registerer: b.registry,
 		Spawn: func(ctx context.Context, start link.Start, handle func(link.Message)) (Process, error) {
 			w, err := spawner.Start(ctx, start, handle, nil)
 			if err != nil {
@@ -135,6 +141,11 @@ func start(t testing.TB, o setting) *box {
 		spawner.Close()
 		if err := b.peers.Close(); err != nil {
 			t.Error(err)
+		}
+		for _, f := range meter.Figures() {
+			if f.Loop != "runtime" {
+				t.Errorf("the loop %s is still measured", f.Loop)
+			}
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()

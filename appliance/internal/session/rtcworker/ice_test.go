@@ -151,6 +151,7 @@ func (b *box) negotiate(pc *webrtc.PeerConnection, ask client.Request) string {
 
 // Servers that never answer cost the answer 2 s at most, and the session's end nothing.
 func TestDeafServers(t *testing.T) {
+	t.Parallel()
 	address, heard := ear(t)
 	b := start(t, setting{})
 	ask := asks(plays("frames=3"))

@@ -22,7 +22,7 @@ const (
 	deliverTime = 5 * time.Second
 	leaveTime   = 2 * time.Second
 	// The same while the box goes down.
-	deliverTimeStopping = 2 * time.Second
+	deliverTimeStopping = 3 * time.Second
 	leaveTimeStopping   = time.Second
 	// filmedEvery is how often it is looked whether the last pictures are sent.
 	filmedEvery = 20 * time.Millisecond

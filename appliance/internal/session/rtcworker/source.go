@@ -42,7 +42,7 @@ func (l *life) cameraCame(codec string) {
 	if l.started || l.finished != nil {
 		return
 	}
-	l.start(SourceTrack, "peer:"+codec, false)
+	l.start(SourceTrack, "peer:"+codec, true)
 }
 
 // fileCame begins with an upload that is complete, unless there is another source.
@@ -55,8 +55,8 @@ func (l *life) fileCame(id, path string) {
 	l.start(SourceUpload, path, true)
 }
 
-// start has the worker started on a source.
-func (l *life) start(kind, url string, file bool) {
+// start has the worker started on a source; confine: one that reaches no network.
+func (l *life) start(kind, url string, confine bool) {
 	l.started = true
 	if kind != SourceTrack {
 		l.camera.stop()
@@ -65,7 +65,7 @@ func (l *life) start(kind, url string, file bool) {
 	l.granted = l.credit.limit()
 	g := l.graph
 	start := link.Start{
-		Camera: "session " + l.id[:8], Mode: "session", Source: link.Source{URL: url}, Confine: file,
+		Camera: "session " + l.id[:8], Mode: "session", Source: link.Source{URL: url}, Confine: confine,
 		Model: g.Model, Threshold: g.Threshold, Classes: g.Classes,
 		Session: &link.Session{
 			Realtime: l.req.realtime, DeclaredFPS: l.req.declaredFPS, IoU: g.IoU, NoModel: g.NoModel, Tracker: g.Tracker,

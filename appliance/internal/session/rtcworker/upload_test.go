@@ -91,6 +91,7 @@ func TestUploadInAnyOrder(t *testing.T) {
 
 // A channel that is closed too early is the end of a plain upload.
 func TestUploadClosedEarly(t *testing.T) {
+	t.Parallel()
 	b := start(t, setting{})
 	w := b.dial(asks(), client.WorkerOptions{Upload: true})
 	ch, err := w.UploadChannel(within(t))

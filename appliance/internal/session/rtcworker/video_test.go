@@ -17,6 +17,7 @@ import (
 
 // Pictures and documents of a frame have one time, and every frame has both.
 func TestVideoAndData(t *testing.T) {
+	t.Parallel()
 	for _, codec := range []string{client.H264, client.VP8} {
 		b := start(t, setting{})
 		var mu sync.Mutex
@@ -115,6 +116,7 @@ func play(ctx context.Context, w *client.Worker, codec string) {
 
 // A peer's camera comes back as video and documents, over one section or two, in either codec.
 func TestCamera(t *testing.T) {
+	t.Parallel()
 	for name, o := range map[string]client.WorkerOptions{
 		"one section, VP8":   {Send: client.VP8, Receive: client.VP8},
 		"one section, H.264": {Send: client.H264, Receive: client.H264},
@@ -241,6 +243,7 @@ func TestDirections(t *testing.T) {
 
 // A client that reads no documents gets its video all the same.
 func TestVideoOnly(t *testing.T) {
+	t.Parallel()
 	b := start(t, setting{})
 	w := b.dial(asks(plays("frames=200")), client.WorkerOptions{Receive: client.VP8, NoInference: true})
 	if s, err := w.Wait(within(t), func(s client.Stats) bool { return s.Video.Units == 200 }); err != nil {
