@@ -120,6 +120,9 @@ func (r *reader) session(ctx context.Context, f *feeder, s stream, element strin
 	}
 	r.warnings.add("decoding broke off: " + failed.Error())
 	f.toKeyframe = true
+	if r.given != nil {
+		r.given.refresh()
+	}
 	return true, nil
 }
 

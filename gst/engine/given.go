@@ -171,10 +171,11 @@ func (g *given) describe(codec string) error {
 	return nil
 }
 
-// unit is a picture as a unit of its own. One that is never shown (RFC 6386 clause
-// 9.1) goes by the name of the one before: it is not missed.
+// unit is a picture as a unit of its own. One of VP8 that is never shown (RFC 6386
+// clause 9.1) goes by the name of the one before: it is not missed.
 func (g *given) unit(e Encoded, keyframe bool) *unit {
-	if e.Codec != "vp8" || e.Data[0]&0x10 != 0 {
+	const inter, shown = 0x01, 0x10
+	if hidden := e.Codec == "vp8" && e.Data[0]&(inter|shown) == inter; !hidden {
 		g.seq++
 	}
 	u := &unit{

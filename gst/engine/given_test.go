@@ -157,3 +157,155 @@ func TestGivenOneByOne(t *testing.T) {
 		})
 	}
 }
+
+// joined is units of several clips, one after the other in time.
+func joined(clips ...[]Encoded) (all []Encoded) {
+	for _, c := range clips {
+		for _, u := range c {
+			u.PTS, u.Captured = time.Duration(len(all))*time.Second/30, int64(1000+len(all))
+			all = append(all, u)
+		}
+	}
+	return all
+}
+
+// clips are three of one codec, of sizes of their own.
+func clips(t *testing.T, codec string) (a, b, c []Encoded) {
+	t.Helper()
+	encoder, need := map[string]string{
+		"h264": "x264enc tune=zerolatency key-int-max=1000 ! video/x-h264,profile=constrained-baseline" + annexB,
+		"vp8":  "vp8enc deadline=1 keyframe-max-dist=1000",
+		"jpeg": "jpegenc",
+	}[codec], map[string]string{"h264": "x264enc", "vp8": "vp8enc", "jpeg": "jpegenc"}[codec]
+	return encoded(t, codec, "width=320,height=240", 8, encoder, need),
+		encoded(t, codec, "width=640,height=360", 8, encoder, need),
+		encoded(t, codec, "width=160,height=120", 8, encoder, need)
+}
+
+// A browser's camera changes its size when the network does.
+func TestGivenSizesChange(t *testing.T) {
+	for _, codec := range []string{"h264", "vp8", "jpeg"} {
+		t.Run(codec, func(t *testing.T) {
+			a, b, c := clips(t, codec)
+			p := play(t, plan.Source{})
+			for i, u := range joined(a, b, c, a) {
+				p.give(u)
+				f := p.frame()
+				if w := []int{320, 640, 160, 320}[i/8]; f.Width != w || f.PTS != u.PTS || f.Captured != u.Captured {
+					t.Errorf("unit %d: %dx%d, %v, %d", i, f.Width, f.Height, f.PTS, f.Captured)
+				}
+			}
+			p.end()
+			if len(p.infos) != 4 || len(p.warned) > 0 || len(p.asked) > 0 {
+				t.Errorf("%d infos, %d warnings, %d refreshes", len(p.infos), len(p.warned), len(p.asked))
+			}
+		})
+	}
+}
+
+// wait reports whether something comes out of a channel in time.
+func wait[T any](c <-chan T) bool {
+	select {
+	case <-c:
+		return true
+	case <-time.After(10 * time.Second):
+		return false
+	}
+}
+
+// What is damaged or missing ends nothing: a keyframe is asked for, and with it the
+// pictures go on.
+func TestGivenDamage(t *testing.T) {
+	for _, codec := range []string{"h264", "vp8", "jpeg"} {
+		for name, harm := range map[string]func(u *Encoded){
+			"noise": func(u *Encoded) {
+				noise := make([]byte, len(u.Data))
+				for i := range noise {
+					noise[i] = byte(i*i + i>>3)
+				}
+				u.Data = noise
+			},
+			"cut short": func(u *Encoded) { u.Data = u.Data[:min(9, len(u.Data))] },
+			"empty":     func(u *Encoded) { u.Data = nil },
+			"zeros":     func(u *Encoded) { u.Data = make([]byte, 1000) },
+		} {
+			for _, where := range []int{0, 3, 8} {
+				t.Run(fmt.Sprintf("%s %s %d", codec, name, where), func(t *testing.T) {
+					t.Parallel()
+					a, b, c := clips(t, codec)
+					p := play(t, plan.Source{})
+					all := joined(a, b)
+					harm(&all[where])
+					for i, u := range all {
+						p.give(u)
+						// By hand, up to the damage; the rest as it comes.
+						if i < where {
+							p.frame()
+						}
+						if i == where && !wait(p.asked) {
+							t.Error("no keyframe is asked for")
+						}
+					}
+					// What was asked for comes, by hand.
+					fresh := joined(c)
+					for i := range fresh {
+						fresh[i].PTS += 10 * time.Second
+						p.give(fresh[i])
+						for f := p.frame(); f.PTS != fresh[i].PTS; f = p.frame() {
+							if f.PTS > fresh[i].PTS || i > 0 {
+								t.Fatalf("unit %d: a frame of %v", i, f.PTS)
+							}
+						}
+					}
+					p.end()
+					if len(p.warned) == 0 {
+						t.Fatal("nothing is told")
+					}
+					t.Log(len(p.asked), "refreshes more;", <-p.warned)
+				})
+			}
+		}
+	}
+}
+
+// A loss that the giver does not tell: units in the middle are missing.
+func TestGivenLoss(t *testing.T) {
+	a, b, _ := clips(t, "h264")
+	p := play(t, plan.Source{})
+	all := joined(a, b)
+	p.give(all[2])
+	p.give(all[3])
+	for range 2 {
+		if !wait(p.asked) {
+			t.Error("pictures without a keyframe bring no request for one")
+		}
+	}
+	for i, u := range all {
+		if i == 3 {
+			continue
+		}
+		p.give(u)
+		p.frame()
+	}
+	p.end()
+	t.Log(len(p.warned), "warnings,", len(p.asked), "refreshes")
+}
+
+// A decoder that holds pictures back is exchanged for one that does not.
+func TestGivenDecoderExchanged(t *testing.T) {
+	if err := Start(Options{}); err != nil || !HasElement("openh264dec") {
+		t.Skip("openh264dec is not installed")
+	}
+	units := encoded(t, "h264", "width=320,height=240", 6, "x264enc tune=zerolatency bframes=0 ! video/x-h264,profile=high"+annexB, "x264enc")
+	p := play(t, plan.Source{Decoders: map[string][]string{"h264": {"openh264dec", "avdec_h264"}}})
+	for _, u := range units {
+		p.give(u)
+		if f := p.frame(); f.PTS != u.PTS {
+			t.Errorf("%v of %v", f.PTS, u.PTS)
+		}
+	}
+	p.end()
+	if i := <-p.infos; i.Decoder != "avdec_h264" {
+		t.Error(i)
+	}
+}
