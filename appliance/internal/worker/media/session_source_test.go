@@ -155,8 +155,9 @@ func TestConfinedSessions(t *testing.T) {
 	film.Model = yolox(t)
 	film.Session.Video, film.Session.Gzip = link.H264, true
 	film.Session.Select = link.Select{Stream: "drawn", Data: []string{"tracked", "drawn", "plain"}}
-	track := peerStart(link.VP8)
-	units := encoded(t, link.VP8, 30)
+	track := peerStart(link.H264)
+	track.Model, track.Session.NoModel = film.Model, false
+	units := encoded(t, link.H264, 30)
 	for name, start := range map[string]link.Start{"film": film, "track": track} {
 		t.Run(name, func(t *testing.T) {
 			start.Confine = true
