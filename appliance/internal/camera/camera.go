@@ -126,6 +126,7 @@ func New(deps Deps, cfg Config) (*Camera, error) {
 	cfg.Backoff = cfg.Backoff.withDefaults()
 	cfg.Start.Camera = cfg.ID
 	deps.Queues.Declare(detectionsQueue, queue.DropOldest)
+	deps.Queues.Declare(publishedQueue, queue.DropNewest)
 	scrub := newScrubber(cfg.Start.Source.URL, cfg.Redact)
 	return &Camera{
 		deps: deps, cfg: cfg, log: deps.Log.With("camera", cfg.ID), scrub: scrub,

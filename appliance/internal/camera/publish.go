@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 )
 
@@ -34,13 +35,23 @@ type Publication struct {
 	broken bool // left out up to a keyframe
 	over   bool
 	begun  bool
+	meter  *queue.Meter
 }
+
+// publishedQueue is the name of what waits for a worker, among the box's queues.
+const publishedQueue = "published pictures before a worker"
 
 // Publish has the camera play what is given to the Publication from now on, in place of
 // what was published before. refresh asks the publisher for a keyframe; it must not
 // block, and limits itself.
 func (c *Camera) Publish(refresh func()) *Publication {
-	return &Publication{c: c, refresh: refresh, broken: true}
+	p := &Publication{c: c, refresh: refresh, broken: true}
+	p.meter = c.deps.Queues.Register(publishedQueue, queue.DropNewest, heldUnits, func() int {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.held)
+	})
+	return p
 }
 
 // Give hands over the next picture. With the first one, the camera's worker is started;
@@ -63,6 +74,7 @@ func (p *Publication) Give(u link.AccessUnit) {
 		p.c.present(p)
 	}
 	if lost {
+		p.meter.Dropped(1)
 		p.refresh()
 	}
 }
@@ -109,6 +121,7 @@ func (p *Publication) End() {
 	p.mu.Lock()
 	p.over, p.held, p.feeder = true, nil, nil
 	p.mu.Unlock()
+	p.meter.Close()
 	p.c.absent(p)
 }
 
