@@ -1,6 +1,7 @@
 package camera
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,29 +59,29 @@ func TestPublishersComeAndGo(t *testing.T) {
 			t.Errorf("the slate says %q", text)
 		}
 
-		asked := 0
-		p := c.Publish(func() { asked++ })
+		var asked atomic.Int64
+		p := c.Publish(func() { asked.Add(1) })
 		time.Sleep(time.Second)
 		if len(f.of("live")) != 0 {
 			t.Error("a worker runs before the first picture")
 		}
 		p.Give(link.AccessUnit{Codec: link.VP8, Data: []byte("delta")})
-		if asked != 1 {
-			t.Errorf("%d requests for a keyframe, want one: it begins in the middle", asked)
+		if asked.Load() != 1 {
+			t.Errorf("%d requests for a keyframe, want one: it begins in the middle", asked.Load())
 		}
 		for i := range 20 {
 			p.Give(link.AccessUnit{Codec: link.VP8, Keyframe: i == 0, PTS: time.Duration(i), Data: []byte("x")})
 			time.Sleep(50 * time.Millisecond)
 		}
 		w := f.of("live")[0]
-		if w.start.Source.URL != "peer:vp8" || len(w.fed()) != 20 || !w.fed()[0].Keyframe || asked != 1 {
-			t.Errorf("%s was fed %d pictures; %d requests", w.start.Source.URL, len(w.fed()), asked)
+		if w.start.Source.URL != "peer:vp8" || len(w.fed()) != 20 || !w.fed()[0].Keyframe || asked.Load() != 1 {
+			t.Errorf("%s was fed %d pictures; %d requests", w.start.Source.URL, len(w.fed()), asked.Load())
 		}
 		if s := c.Snapshot(); s.State != Playing || s.Slate {
 			t.Errorf("while published: %s, %q, slate %v", s.State, s.Reason, s.Slate)
 		}
 		w.say(link.KindRefresh, nil)
-		if asked != 2 {
+		if asked.Load() != 2 {
 			t.Error("the decoder's request for a keyframe did not reach the publisher")
 		}
 
@@ -128,8 +129,8 @@ func TestPublisherOutlivesWorkers(t *testing.T) {
 		return playFed(n, p)
 	}}
 	bubble(t, f, published, func(c *Camera, _ *lockedSink) {
-		asked := 0
-		p := c.Publish(func() { asked++ })
+		var asked atomic.Int64
+		p := c.Publish(func() { asked.Add(1) })
 		give := func(n int) {
 			for i := range n {
 				p.Give(link.AccessUnit{Codec: link.H264, Keyframe: i%30 == 0, Data: []byte("x")})
@@ -138,8 +139,8 @@ func TestPublisherOutlivesWorkers(t *testing.T) {
 		}
 		give(100)
 		w := f.of("live")
-		if len(w) != 2 || !w[1].fed()[0].Keyframe || asked == 0 {
-			t.Fatalf("%d workers, %d requests for keyframes", len(w), asked)
+		if len(w) != 2 || !w[1].fed()[0].Keyframe || asked.Load() == 0 {
+			t.Fatalf("%d workers, %d requests for keyframes", len(w), asked.Load())
 		}
 		time.Sleep(30 * time.Second)
 		s := c.Snapshot()
@@ -157,8 +158,8 @@ func TestPublisherOutlivesWorkers(t *testing.T) {
 func TestHeldPictures(t *testing.T) {
 	f := &fakes{live: playFed}
 	bubble(t, f, published, func(c *Camera, _ *lockedSink) {
-		asked := 0
-		p := &Publication{c: c, refresh: func() { asked++ }, broken: true, begun: true}
+		var asked atomic.Int64
+		p := &Publication{c: c, refresh: func() { asked.Add(1) }, broken: true, begun: true}
 		big := make([]byte, 1<<20)
 		for i := range 200 {
 			p.Give(link.AccessUnit{Codec: link.VP8, Keyframe: i%100 == 0, Data: big})
@@ -166,7 +167,7 @@ func TestHeldPictures(t *testing.T) {
 				t.Fatalf("%d pictures of %d bytes are held", len(p.held), p.bytes)
 			}
 		}
-		if asked == 0 {
+		if asked.Load() == 0 {
 			t.Error("no keyframe was asked for")
 		}
 		p.End()
