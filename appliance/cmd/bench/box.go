@@ -61,8 +61,16 @@ func started(cmd *exec.Cmd) (*box, error) {
 	return &box{cmd: cmd, url: url}, nil
 }
 
+// stopTime is what a box may take to end after SIGTERM.
+const stopTime = 30 * time.Second
+
 func (x *box) stop() error {
 	_ = x.cmd.Process.Signal(syscall.SIGTERM) // it may be gone
+	late := time.AfterFunc(stopTime, func() {
+		fmt.Fprintf(os.Stderr, "bench: the box did not end within %v of SIGTERM, and is killed: what it waits for follows\n", stopTime)
+		_ = x.cmd.Process.Signal(syscall.SIGQUIT) // it may end at last
+	})
+	defer late.Stop()
 	return x.cmd.Wait()
 }
 
