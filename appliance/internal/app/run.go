@@ -299,7 +299,9 @@ func (b *box) run(ctx context.Context) error {
 	g.Go(func() error { return b.notifier.Run(ctx) })
 	g.Go(func() error { return b.serveSignals(ctx) })
 	g.Go(func() error { return b.debug.run(ctx) })
-	g.Go(func() error { return b.server.Run(ctx) })
+	// Sessions tell their peers how they end, over its port: it goes after them.
+	ports, closePorts := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error { return b.server.Run(ports) })
 	g.Go(func() error {
 		// Workers come after it, cameras' and jobs': it is what their start would take.
 		warmUp(ctx, b.cfg.DataDir, b.p.Log)
@@ -309,7 +311,10 @@ func (b *box) run(ctx context.Context) error {
 	g.Go(func() error { return b.have.run(ctx) })
 	b.push.run(ctx, g)
 	door := api.NewDoor(b.listener, b.queues, b.meter.Loop("http accept"))
-	g.Go(func() error { return b.sessions.run(ctx) })
+	g.Go(func() error {
+		defer closePorts()
+		return b.sessions.run(ctx)
+	})
 	g.Go(func() error { return b.announce(ctx) })
 	g.Go(func() error { return api.Serve(ctx, b.handler, b.p.Log, door) })
 	b.ready.Set("http", nil)

@@ -151,9 +151,10 @@ func (s *peerSessions) handler() http.Handler {
 	})
 }
 
-// run is the sessions' life.
+// run is the sessions' life: it ends with ctx, and once every peer was told.
 func (s *peerSessions) run(ctx context.Context) error {
 	if s.all == nil {
+		<-ctx.Done()
 		return nil
 	}
 	return s.all.Run(ctx)
