@@ -23,18 +23,18 @@ import (
 var eyes string
 
 // browser starts Chromium as the pages are meant to be seen: with WebRTC on
-// loopback. What a page throws fails the test.
-func browser(t *testing.T) context.Context {
+// loopback. What a page throws fails the test. Flags are added to the command line.
+func browser(t *testing.T, flags ...string) context.Context {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("chromium is not installed: the pages were not played in a browser")
 	}
 	o := []chromedp.ExecAllocatorOption{chromedp.ExecPath(path), chromedp.NoFirstRun, chromedp.Headless, chromedp.WindowSize(1280, 1000)}
-	for _, flag := range []string{
+	for _, flag := range append(flags,
 		"no-sandbox", "disable-gpu", "disable-quic", "disable-background-networking", "disable-component-update", "disable-sync",
 		"allow-loopback-in-peer-connection",
-	} {
+	) {
 		o = append(o, chromedp.Flag(flag, true))
 	}
 	o = append(o, chromedp.Flag("disable-features", "WebRtcHideLocalIpsWithMdns"), chromedp.Flag("autoplay-policy", "no-user-gesture-required"))

@@ -341,7 +341,7 @@ func workflowOf(model string) map[string]any {
 			},
 			"outputs": []object{
 				field(outFound, "$steps.model.predictions"), field(outTracked, "$steps.tracker.tracked_detections"),
-				field(outBoxed, "$steps.boxes.image"), field(outNamed, "$steps.labels.image"), field(outRaw, "$inputs.image"),
+				field(outNamed, "$steps.labels.image"), field(outBoxed, "$steps.boxes.image"), field(outRaw, "$inputs.image"),
 			},
 		},
 	}

@@ -145,10 +145,11 @@ class Player:
             answer, self.facts["answered_in"] = await s.open(self.box, plan.get("request", {}))
         except session.Refused as e:
             await s.close()
-            return dict(self.facts, refused={"status": e.status, "retry_after": e.headers.get("Retry-After"), **e.body})
+            self.facts["refused"] = {**e.body, "status": e.status, "retry_after": e.headers.get("Retry-After")}
+            return
         sdp = answer.pop("sdp")
         self.facts["answer"] = answer
-        self.facts["codecs"] = re.findall(r"^a=rtpmap:\d+ (VP8|H264)/", sdp, re.M)
+        self.facts["codecs"] = sorted(set(re.findall(r"^a=rtpmap:\d+ (VP8|H264)/", sdp, re.M)))
         await s.connected()
         for text in plan.get("say", []):
             s.say(text)
@@ -158,7 +159,6 @@ class Player:
             upload.cancel()
             await asyncio.gather(upload, return_exceptions=True)
         await s.close()
-        return self.facts
 
     async def until_the_end(self):
         s, plan = self.session, self.plan
