@@ -27,7 +27,7 @@ func harden(next http.Handler) http.Handler {
 		// sign-in form, which then looks like another site's.
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+		h.Set("Permissions-Policy", permissions(r.URL.Path))
 		if strings.HasPrefix(r.URL.Path, "/api/") {
 			h.Set("Cache-Control", "no-store")
 		}
@@ -41,6 +41,17 @@ func harden(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// permissions are what a document may ask the browser for. The two pages that send the
+// browser's own picture may ask for its camera and screen, themselves only; no other page may,
+// whatever gets into it.
+func permissions(path string) string {
+	allowed := "()"
+	if path == "/try" || path == "/publish" {
+		allowed = "(self)"
+	}
+	return "camera=" + allowed + ", display-capture=" + allowed + ", microphone=(), geolocation=()"
 }
 
 // recovering turns a panic into a logged fault: one request fails, the box stays.

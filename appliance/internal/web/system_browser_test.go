@@ -16,6 +16,7 @@ func TestSystemPageInBrowser(t *testing.T) {
 	for path, text := range map[string]string{
 		"/api/v1/hardware": `{"decoders":[],"encoders":[],"accelerators":[],"cameras":[],"sandbox":{"missing":[]}}`,
 		"/api/v1/models":   `{"models":[]}`,
+		"/api/v1/sessions": `{"sessions":[]}`,
 	} {
 		s.mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, text) })
 	}

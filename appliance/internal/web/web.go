@@ -134,7 +134,8 @@ func (p *Pages) serve(w http.ResponseWriter, r *http.Request) {
 
 // isPage tells the addresses of ui/src/main.ts.
 func isPage(at string) bool {
-	if at == "/" || at == "/system" || at == "/files" {
+	switch at {
+	case "/", "/system", "/files", "/try", "/publish":
 		return true
 	}
 	id, ok := strings.CutPrefix(at, "/cameras/")

@@ -97,8 +97,8 @@ func askFor(t *testing.T, method, url string, header map[string]string) (*http.R
 func TestAddresses(t *testing.T) {
 	s := serve(t)
 	for path, want := range map[string]int{
-		"/": 200, "/system": 200, "/cameras/yard": 200, "/cameras/yard/": 200, "/files": 200, "/files/j06h": 200, "/favicon.svg": 200,
-		"/cameras/": 404, "/files/": 404, "/files/a/b": 404, "/filesx": 404, "/cameras/a/b": 404, "/nothing": 404, "/index.html": 404, "/sign-in.html": 404,
+		"/": 200, "/system": 200, "/cameras/yard": 200, "/cameras/yard/": 200, "/files": 200, "/files/j06h": 200, "/try": 200, "/publish": 200, "/favicon.svg": 200,
+		"/cameras/": 404, "/files/": 404, "/files/a/b": 404, "/filesx": 404, "/try/": 404, "/publish/yard": 404, "/cameras/a/b": 404, "/nothing": 404, "/index.html": 404, "/sign-in.html": 404,
 		"/sources.txt": 404, "/assets/": 404, "/../web.go": 404,
 	} {
 		res, b := askFor(t, "GET", s.URL+path, nil)

@@ -6,7 +6,9 @@ import { jobPage } from "./files/job";
 import { filesPage } from "./files/page";
 import { Sender } from "./files/sender";
 import { showNotes } from "./notes";
+import { publishPage } from "./publish/page";
 import { systemPage } from "./system";
+import { tryPage } from "./try/page";
 
 // Addresses are real paths: each can be opened, bookmarked and reloaded.
 
@@ -33,6 +35,8 @@ function choose(path: string): Page {
   if (job?.[1]) return jobPage(decodeURIComponent(job[1]), showLink);
   if (path === "/files") return filesPage(sender, showLink);
   if (path === "/system") return systemPage(showLink);
+  if (path === "/try") return tryPage(showLink);
+  if (path === "/publish") return publishPage(showLink);
   return camerasPage(showLink);
 }
 
@@ -56,10 +60,15 @@ function show(moved: boolean): void {
   }
 }
 
+// The box allows a camera to the documents of these two addresses only, so that they are
+// documents of their own: to them, and from them, the browser goes without us.
+const captures = (path: string): boolean => path === "/try" || path === "/publish";
+
 document.addEventListener("click", (e) => {
   const a = (e.target as Element).closest?.("a");
   if (!a || e.defaultPrevented || e.button !== 0 || e.metaKey || e.ctrlKey || e.shiftKey || e.altKey) return;
   if (a.origin !== location.origin || a.target !== "" || a.hash !== "" || !/^\/($|cameras\/|files$|files\/|system$)/.test(a.pathname)) return;
+  if (captures(location.pathname)) return;
   e.preventDefault();
   if (a.href !== location.href) history.pushState(null, "", a.href);
   show(true);

@@ -1,6 +1,7 @@
 import { get, Refusal, type ShowLink } from "./box";
 import type { Page } from "./cameras";
 import { Facts, h, setText, table } from "./dom";
+import { SessionList } from "./sessions";
 import type { CodecElement, Hardware, Model, System, Trace } from "./types";
 import { bytes, clock, count, duration } from "./words";
 
@@ -11,6 +12,7 @@ export function systemPage(showLink: ShowLink): Page {
   const facts = new Facts();
   const loops = h("div", { class: "tables" });
   const traces = h("div", { class: "tables", "data-testid": "traces" });
+  const sessions = new SessionList();
   const hardware = h("div", { class: "tables", "data-testid": "hardware" });
   const models = h("div", { class: "tables" });
   const element = h(
@@ -18,6 +20,7 @@ export function systemPage(showLink: ShowLink): Page {
     { class: "system", "data-testid": "system" },
     h("h1", {}, "System"),
     h("section", {}, h("h2", {}, "This box"), facts.element, loops, traces),
+    h("section", {}, h("h2", {}, "Sessions"), sessions.element),
     h("section", {}, h("h2", {}, "Hardware"), hardware),
     h("section", {}, h("h2", {}, "Models"), models),
   );
@@ -25,7 +28,7 @@ export function systemPage(showLink: ShowLink): Page {
   const readSystem = async (): Promise<void> => {
     if (document.hidden) return;
     try {
-      const [system, left] = await Promise.all([get<System>("/api/v1/system"), get<{ traces: Trace[] }>("/api/v1/traces")]);
+      const [system, left] = await Promise.all([get<System>("/api/v1/system"), get<{ traces: Trace[] }>("/api/v1/traces"), sessions.read()]);
       showSystem(system, facts, loops);
       showTraces(left.traces, traces);
       showLink("connected", "Connected to the box");

@@ -104,6 +104,22 @@ export interface Trace {
   bytes: number;
 }
 
+/** An open session of the worker protocol. */
+export interface WorkerSessionInfo {
+  id: string;
+  source: "unknown" | "track" | "upload" | "rtsp" | "mjpeg";
+  state: string;
+  reason?: string;
+  since: string;
+  peer?: string;
+  frames: number;
+  documents: number;
+  documents_left_out: number;
+  bytes: number;
+  video?: string;
+  pid?: number;
+}
+
 /** One upload, by whichever road its bytes come. */
 export interface Upload {
   id: string;
