@@ -94,6 +94,20 @@ func (d Deps) port() peer.Loop {
 	return l
 }
 
+// entered begins to meter a loop that does not tick: enter goes around what it does with
+// each thing that it reads; end, when it is over.
+func (d Deps) entered(name string) (enter func() (leave func()), end func()) {
+	if d.Loops == nil {
+		return func() func() { return func() {} }, func() {}
+	}
+	l := d.Loops(name)
+	end = func() {}
+	if s, ok := l.(interface{ Stop() }); ok {
+		end = s.Stop
+	}
+	return l.Enter, end
+}
+
 // ICEServer is a STUN or TURN server that viewers are told to use. The box itself
 // uses none: viewers reach it at its own or its public addresses.
 type ICEServer struct {

@@ -118,7 +118,10 @@ func (p *publisher) start(s *Server, track *webrtc.TrackRemote, receiver *webrtc
 	p.refresh.Store(&refresh)
 	p.reading.Go(func() { ingest.Listen(p.ctx, receiver) })
 	p.reading.Go(func() {
+		begin, end := s.deps.entered("whip/" + p.name)
+		defer end()
 		err := ingest.Read(p.ctx, track, refresh, func(u ingest.Unit) {
+			defer begin()()
 			p.units.Add(1)
 			p.bytes.Add(uint64(len(u.Data)))
 			p.sink.Give(Unit{Codec: codec, Keyframe: u.Keyframe, PTS: u.PTS, Captured: u.Captured, Data: u.Data})
