@@ -24,7 +24,11 @@
 // Viewers are paced: 40 packets at once, then 6000 a second, so that a keyframe or a
 // joining viewer's replay fits the receive buffers on the way.
 //
-// No interceptors are used. Lost packets are answered from the ring, sender
+// Publishers (WHIP, RFC 9725) come to the same ports. What they send is put together
+// frame by frame (package ingest) and given to whoever opened their name (Deps.Open);
+// a name has one publisher, and one that is not heard of makes room for the next.
+//
+// For viewers no interceptors are used. Lost packets are answered from the ring, sender
 // reports are written every few seconds, and there is no congestion control: the
 // encoder is shared, one viewer's line cannot slow the others' picture.
 //

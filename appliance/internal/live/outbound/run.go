@@ -24,8 +24,6 @@ const (
 	reportInterval = time.Second
 	// retry is when a transport that took nothing yet is tried again.
 	retry = 20 * time.Millisecond
-	// clockRate of the RTP timestamps, Hz.
-	clockRate = 90000
 )
 
 // Counters of a track, since its start.
