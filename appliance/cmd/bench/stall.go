@@ -207,6 +207,7 @@ func (w *stallWatch) report(b *bench, bare lateness, old oldLoopReport) {
 	b.report("loops", float64(len(w.delay.loops)), "loops", told())
 	all, worst := w.delay.all(), w.delay.worst(0.999)
 	b.report("process that only waits for a 1 ms timer, delay p50", bare.P50, "ms", told())
+	b.report("process that only waits for a 1 ms timer, delay p99", bare.P99, "ms", told())
 	b.report("process that only waits for a 1 ms timer, delay p99.9", bare.P999, "ms", told())
 	b.report("process that only waits for a 1 ms timer, delay max", bare.Max, "ms", told())
 	b.report("control loops, delay p50", 1000*all.quantile(0.5), "ms", told())
