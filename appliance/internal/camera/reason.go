@@ -72,7 +72,7 @@ func finite(s link.Source) bool {
 	if strings.HasPrefix(s.URL, "file:") {
 		return true
 	}
-	for _, endless := range []string{"/dev/", "test:", "demo:"} {
+	for _, endless := range []string{"/dev/", "test:", "demo:", "whip:"} {
 		if strings.HasPrefix(s.URL, endless) {
 			return false
 		}
