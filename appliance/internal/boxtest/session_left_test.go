@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// gone is how long a session may take to leave nothing behind.
+// gone is how long a session may take to leave nothing behind, once its peer is lost.
 const gone = 5 * time.Second
 
 // footprint is what a box has of the machine.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -74,6 +75,7 @@ func TestBrowserHasSessions(t *testing.T) {
 	needModel(t)
 	b := start(t, quietBox)
 	source := rtspCamera(t, clip(t, 320, 240), RTSPConfig{}).URL("", "")
+	await(t, b, "pat", 20*time.Second, "plays", playing)
 	before := footprintOf(t, b)
 	at := application(t, b, map[string]string{"face.mp4": media(t, "video/face_h264.mp4")})
 	ctx := browser(t, "use-fake-device-for-media-stream", "use-fake-ui-for-media-stream")
