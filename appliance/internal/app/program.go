@@ -27,15 +27,15 @@ type Program struct {
 // NewProgram logs to standard error; level and format may be empty.
 func NewProgram(version, level, format string) Program {
 	p := Program{Version: version, level: level, format: format}
-	return p.logging("info", "text")
+	return p.logging("info", "text", os.Stderr)
 }
 
-// logging is p with a log as the command line wants it, or else as said here.
-func (p Program) logging(level, format string) Program {
+// logging is p with a log to w as the command line wants it, or else as said here.
+func (p Program) logging(level, format string, w io.Writer) Program {
 	p.verbosity = new(slog.LevelVar)
 	p.usual = levelOf(cmp.Or(p.level, level))
 	p.verbosity.Set(p.usual)
-	p.Log = newLogger(os.Stderr, p.verbosity, cmp.Or(p.format, format))
+	p.Log = newLogger(w, p.verbosity, cmp.Or(p.format, format))
 	return p
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,12 @@ func (p Program) Run(ctx context.Context, o RunOptions) error {
 	if err != nil {
 		return err
 	}
-	b := p.logging(cfg.Log.Level, cfg.Log.Format).emptyBox(cfg)
+	queues := new(queue.Registry)
+	road := newLogRoad(os.Stderr, cmp.Or(p.format, cfg.Log.Format), queues)
+	defer road.Close()
+	b := p.logging(cfg.Log.Level, cfg.Log.Format, road).emptyBox(cfg)
+	b.queues = queues
+	wakeSooner(b.p.Log) // before any other thread is there
 	defer b.expectSignals()()
 	if err := b.make(); err != nil {
 		return err

@@ -40,6 +40,8 @@ type Config struct {
 	Grace time.Duration
 	// Nice is added to the worker's niceness: with 5, the control process's
 	// timers win over decoding on a busy board. Less than 0 needs a privilege.
+	// With more than 0 workers are batch processes (SCHED_BATCH, sched(7)) too: one
+	// that wakes up interrupts nobody.
 	Nice int
 	// MemoryLimit is the most bytes of private writable memory that a worker
 	// may map (RLIMIT_DATA); 0: none.
@@ -117,7 +119,7 @@ func (s *Spawner) thread(ready chan<- error) {
 	defer close(s.gone)
 	runtime.LockOSThread()
 	if s.cfg.Nice != 0 {
-		if err := addNice(s.cfg.Nice); err != nil {
+		if err := giveWay(s.cfg.Nice); err != nil {
 			ready <- fmt.Errorf("set the niceness of media workers to %+d: %w", s.cfg.Nice, err)
 			return
 		}
@@ -133,14 +135,30 @@ func (s *Spawner) thread(ready chan<- error) {
 	}
 }
 
-// addNice adds to the niceness of the calling thread (on Linux, 0 means it).
-func addNice(n int) error {
+// giveWay adds to the niceness of the calling thread (on Linux, 0 means it), and where
+// that is more than 0 makes it a batch one; its time slice is the kernel's own again,
+// which the control process has shortened for itself.
+//
+// Four processes that compute and hand work to and fro on two cores, against timers of
+// 1 ms in a process like the control process (Linux 6.18, variants in turns, 14 rounds): later than
+// 5 ms came 1.4 % of the timers with niceness 5 alone, 1.0 % with batch workers, 0.9 %
+// with the short slice, 0.9 % with both; p99 6.5, 5.1, 4.7 and 4.6 ms. Beyond p99.9 what
+// else ran on that machine decided.
+func giveWay(n int) error {
 	have, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
 	if err != nil {
 		return err
 	}
 	// The raw system call gives 20-nice, so that it is never negative.
-	return unix.Setpriority(unix.PRIO_PROCESS, 0, 20-have+n)
+	nice := 20 - have + n
+	if n > 0 {
+		batch := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_BATCH, Nice: int32(nice)}
+		if unix.SchedSetAttr(0, &batch, 0) == nil {
+			return nil
+		}
+		// A container may forbid it: then niceness has to do.
+	}
+	return unix.Setpriority(unix.PRIO_PROCESS, 0, nice)
 }
 
 // Start starts a worker on what start says. handle is called with each of its

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
+	"golang.org/x/sys/unix"
 )
 
 // rig is a Spawner of stubs and what the last worker reported.
@@ -369,6 +370,9 @@ func TestNicenessAndLimits(t *testing.T) {
 	for _, tid := range threads(t, w.PID()) {
 		if got, err := syscall.Getpriority(syscall.PRIO_PROCESS, tid); err != nil || got != own-3 { // 20-nice
 			t.Errorf("thread %d: 20-nice is %d, want %d (%v)", tid, got, own-3, err)
+		}
+		if a, err := unix.SchedGetAttr(tid, 0); err != nil || a.Policy != unix.SCHED_BATCH || a.Runtime == uint64(100*time.Microsecond) {
+			t.Errorf("thread %d: %+v, %v; want a batch one with the kernel's slice", tid, a, err)
 		}
 	}
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", w.PID()))
