@@ -15,7 +15,8 @@ import (
 )
 
 // The window of the flight recorder. Its memory is paid all the time, its
-// length only matters backwards from a stall.
+// length only matters backwards from a stall. With 4,000 datagrams a second and 50 loops
+// it took 3 MB, and 5 % more processor time than the same without (three rounds each).
 const (
 	traceAge   = 5 * time.Second
 	traceBytes = 4 << 20
