@@ -59,7 +59,8 @@ func TestPicturesAreBounded(t *testing.T) {
 		o.take()
 	}
 	big := link.AccessUnit{Data: make([]byte, mediaBytes/2)}
-	if !o.addMedia(big) || !o.addMedia(big) || o.addMedia(link.AccessUnit{Data: make([]byte, 1)}) {
+	first, second := o.addMedia(big), o.addMedia(big)
+	if !first || !second || o.addMedia(link.AccessUnit{Data: make([]byte, 1)}) {
 		t.Error("what pictures weigh is not bounded")
 	}
 	o.take()
