@@ -23,7 +23,7 @@ const (
 	// soakEnv is how many sessions are opened and broken off.
 	soakEnv     = "WATCHPOST_SOAK_SESSIONS"
 	soakUsual   = 1000
-	soakWarm    = 60 // before the first look: what is made once is made by then
+	soakWarm    = 200 // before the first look: what is made once is made by then
 	soakAtOnce  = 6
 	soakSettle  = 45 * time.Second // in which the box is back to where it was
 	soakRetries = 200
