@@ -18,7 +18,7 @@ export function publishPage(showLink: ShowLink): Page {
 class PublishView {
   readonly element: HTMLElement;
   // As the box has it: config's ids.
-  private readonly name = h("input", { name: "name", type: "text", required: true, maxlength: "64", pattern: "[a-z0-9][a-z0-9_\\-]{0,63}", autocomplete: "off", spellcheck: "false", autocapitalize: "off", title: "1 to 64 of a-z, 0-9, - and _, the first a letter or a digit" });
+  private readonly name = h("input", { name: "name", type: "text", required: true, maxlength: "64", pattern: "[a-z0-9][a-z0-9_\\-]{0,63}", autocomplete: "off", spellcheck: "false", autocapitalize: "off", placeholder: "phone", title: "1 to 64 of a-z, 0-9, - and _, the first a letter or a digit" });
   private readonly what = h("select", { name: "what" }, h("option", { value: "camera" }, "A camera"), h("option", { value: "screen" }, "The screen, or a window"));
   private readonly cameras = new CameraSelect();
   private readonly device = h("label", { class: "field" }, h("span", {}, "Camera"), this.cameras.element);
@@ -61,6 +61,7 @@ class PublishView {
       h("div", { class: "stage" }, h("div", { class: "picture" }, this.video, this.why), this.link, h("section", {}, h("h2", {}, "State"), this.facts.element)),
       h("section", { class: "beside" }, form),
     );
+    this.facts.set("This browser", "publishes nothing");
     this.what.addEventListener("change", () => (this.device.hidden = this.what.value !== "camera"));
     form.addEventListener("submit", (e) => {
       e.preventDefault();

@@ -30,6 +30,7 @@ class TryView {
   private readonly stopButton = h("button", { type: "button", disabled: true, "data-testid": "stop" }, "Stop");
   private readonly form = new TryForm(h("div", { class: "choices" }, this.stopButton, this.startButton));
   private readonly video = h("video", { autoplay: true, playsinline: true, "aria-label": "The picture that the box sends" });
+  private readonly still = h("canvas", { hidden: true, "aria-hidden": "true" }); // the last picture of a session that is over
   private readonly why = h("p", { class: "why", role: "status", "data-testid": "state" }, "Choose a source and press Start.");
   private readonly refusedBox = h("div", { class: "refused", role: "alert", "data-testid": "refusal", hidden: true });
   private readonly notes = h("ul", { class: "remarks", "data-testid": "notes", hidden: true });
@@ -63,7 +64,7 @@ class TryView {
       h(
         "div",
         { class: "stage" },
-        h("div", { class: "picture", "data-testid": "picture" }, this.video, this.why),
+        h("div", { class: "picture", "data-testid": "picture" }, this.video, this.still, this.why),
         this.sending,
         this.refusedBox,
         h("div", { class: "remarks" }, this.errors, this.notes),
@@ -187,13 +188,25 @@ class TryView {
 
   private stop(words: string, bad = false): void {
     if (!this.session && this.element.dataset["state"] !== "opening") return;
+    this.keepPicture();
     this.letGo();
     this.figures();
     this.showDocument(true);
     this.become("ended", words, bad);
   }
 
+  /** Browsers show black in place of a track that is over. */
+  private keepPicture(): void {
+    const { videoWidth: width, videoHeight: height } = this.video;
+    if (width === 0 || this.pictures === 0) return;
+    this.still.width = width;
+    this.still.height = height;
+    this.still.getContext("2d")?.drawImage(this.video, 0, 0, width, height);
+    this.still.hidden = false;
+  }
+
   private reset(): void {
+    this.still.hidden = true;
     this.frames = this.documents = this.leftOut = this.received = this.pictures = 0;
     this.newest = undefined;
     this.problems.clear();

@@ -45,6 +45,7 @@ export class WorkerSession {
   private reading = Promise.resolve();
   private last: End | undefined;
   private timer = 0;
+  private told = false;
   private over = false;
 
   constructor(private readonly source: Source, private readonly fields: Record<string, unknown>, private readonly events: WorkerEvents) {}
@@ -109,9 +110,10 @@ export class WorkerSession {
   }
 
   private end(end: End): void {
-    if (this.over) return;
+    if (this.over || this.told) return;
+    this.told = true;
+    this.events.ended(end); // while the last picture can still be seen
     this.close();
-    this.events.ended(end);
   }
 
   private transport(state: RTCPeerConnectionState): void {
@@ -184,11 +186,10 @@ async function refused(response: Response): Promise<Error> {
   const type = response.headers.get("Content-Type") ?? "";
   if (response.status === 401 || type.includes("problem+json") || !type.includes("json")) return refusal(response);
   const r = (await response.json().catch(() => ({}))) as { message?: string; field?: string; expected?: string; available?: string[] };
-  return new SessionRefused(
-    r.message ?? `The box answered ${response.status}.`,
-    r.field ?? "",
-    r.expected ?? "",
-    Array.isArray(r.available) ? r.available.map(String) : [],
-    response.headers.get("Retry-After") ?? "",
-  );
+  const available = Array.isArray(r.available) ? r.available.map(String) : [];
+  // Some messages are whole by themselves; what is shown beside them is left out.
+  let message = r.message ?? `The box answered ${response.status}.`;
+  for (const said of [`; available: ${available.join(", ")}`, `; expected: ${r.expected ?? ""}`]) if (message.endsWith(said)) message = message.slice(0, -said.length);
+  if (r.field && message.startsWith(`${r.field}: `)) message = message.slice(r.field.length + 2);
+  return new SessionRefused(message, r.field, r.expected, available, response.headers.get("Retry-After") ?? "");
 }
