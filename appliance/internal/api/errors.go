@@ -94,6 +94,13 @@ func (p problems) of(err error) *huma.ErrorModel {
 
 // write answers r with err as problem+json.
 func (p problems) write(w http.ResponseWriter, err error) {
+	m := p.begin(w, err, "application/problem+json")
+	// A reader that went away cannot be told anything more.
+	_ = json.NewEncoder(w).Encode(m)
+}
+
+// begin writes everything but the body of an answer with err.
+func (p problems) begin(w http.ResponseWriter, err error, contentType string) *huma.ErrorModel {
 	m := p.of(err)
 	var late *tooSoon
 	if errors.As(err, &late) {
@@ -104,11 +111,10 @@ func (p problems) write(w http.ResponseWriter, err error) {
 		// dialog over the page instead of letting it go to the sign-in page.
 		w.Header().Set("WWW-Authenticate", `Bearer realm="watchpost"`)
 	}
-	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(m.Status)
-	// A reader that went away cannot be told anything more.
-	_ = json.NewEncoder(w).Encode(m)
+	return m
 }
 
 func faultID() string {

@@ -56,6 +56,8 @@ func (g *guard) wrap(next http.Handler) http.Handler {
 		switch {
 		case err == nil:
 			next.ServeHTTP(w, r)
+		case r.URL.Path == sessionPath:
+			g.problems.writeSession(w, err)
 		case wantsPage(r):
 			http.Redirect(w, r, "/sign-in?next="+url.QueryEscape(safeNext(r.URL.RequestURI())), http.StatusSeeOther)
 		default:
@@ -88,6 +90,9 @@ func (g *guard) admit(r *http.Request) (bearer bool, err error) {
 	}
 	if c, err := r.Cookie(cookieName); err == nil && g.sessions.valid(c.Value) {
 		return false, nil
+	}
+	if r.URL.Path == sessionPath {
+		return false, Explain(ErrUnauthorized, "The box's password is missing: send it as api_key in the body, or as \"Authorization: Bearer PASSWORD\".")
 	}
 	return false, Explain(ErrUnauthorized, "Sign in first: open /sign-in in a browser, or send \"Authorization: Bearer PASSWORD\".")
 }

@@ -92,6 +92,13 @@ func documentSession(doc *huma.OpenAPI) {
 	})
 }
 
+// writeSession answers a request for a session with err, in the form of that protocol.
+func (p problems) writeSession(w http.ResponseWriter, err error) {
+	m := p.begin(w, err, "application/json")
+	// A reader that went away cannot be told anything more.
+	_ = json.NewEncoder(w).Encode(map[string]string{"status": "error", "message": m.Detail})
+}
+
 // keyInBody is the api_key of a request for a session, whose body can be read again
 // afterwards.
 func keyInBody(r *http.Request) (string, error) {

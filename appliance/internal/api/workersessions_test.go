@@ -80,6 +80,12 @@ func TestKeyInBody(t *testing.T) {
 			if a.StatusCode != c.want {
 				t.Fatalf("%d, want %d: %.200s", a.StatusCode, c.want, a.body)
 			}
+			if c.want != 200 && c.path == sessionPath {
+				var m struct{ Status, Message string }
+				if err := json.Unmarshal([]byte(a.body), &m); err != nil || m.Status != "error" || m.Message == "" {
+					t.Errorf("its clients cannot read %s: %v", a.body, err)
+				}
+			}
 			if c.want == 200 && got != c.body {
 				t.Errorf("the handler reads %d of %d bytes", len(got), len(c.body))
 			}
