@@ -128,7 +128,7 @@ func (l *life) closed(out sink) {
 	}
 	l.outlets = slices.Delete(l.outlets, i, i+1)
 	if len(l.outlets) == 0 {
-		l.channels = false // not to be waited for any more
+		l.hope = time.Now().Add(channelPause) // it may be that all of the connection ends
 	}
 	if l.finished != nil {
 		if len(l.outlets) == 0 && !l.filmed() {

@@ -42,10 +42,14 @@ const turnTime = 2 * time.Second
 // post answers a request for a session.
 func (s *Server) post(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
+	turn := time.NewTimer(turnTime)
+	defer turn.Stop()
 	select {
 	case s.reading <- struct{}{}:
 		defer func() { <-s.reading }()
-	default:
+	case <-r.Context().Done():
+		return
+	case <-turn.C:
 		s.crowd.Dropped(1)
 		s.metrics.refuse(w, &refusal{status: http.StatusServiceUnavailable, retry: 1, message: "Too many requests at once; try again in a second."})
 		return
@@ -67,6 +71,11 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) {
 			s.d.Log.Error("a session could not be opened", "err", err)
 		}
 		s.metrics.refuse(w, refused)
+		return
+	}
+	if r.Context().Err() != nil { // the client does not wait for the answer any more
+		ses.abandon()
+		s.free()
 		return
 	}
 	if !s.admit(ses) {

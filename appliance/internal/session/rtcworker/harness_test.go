@@ -64,9 +64,8 @@ type box struct {
 	registry *prometheus.Registry
 	peers    *peer.Factory
 
-	mu    sync.Mutex
-	pids  []int // of every worker that was started
-	stall chan struct{}
+	mu   sync.Mutex
+	pids []int // of every worker that was started
 }
 
 type setting struct {

@@ -142,9 +142,12 @@ func (l *life) connect(o *offer) (answer string, err error) {
 	pc, err := l.s.d.Peers.Peer(options)
 	if err != nil {
 		l.cancel(errOver)
+		for _, m := range l.queues {
+			m.Close()
+		}
 		return "", wrong("webrtc_config", "STUN and TURN servers", "the connection could not be made: %s", printable(err.Error()))
 	}
-	l.conn = pc
+	l.conn = connection{pc}
 	defer func() {
 		if err != nil {
 			l.abandon()
@@ -167,6 +170,12 @@ func (l *life) connect(o *offer) (answer string, err error) {
 	}
 	return l.negotiate(pc, o)
 }
+
+// connection is closed when nothing of it is left, even where the stack is closing it
+// already.
+type connection struct{ *webrtc.PeerConnection }
+
+func (c connection) Close() error { return c.GracefulClose() }
 
 // addTrack makes our video track, and has it in the answer.
 func (l *life) addTrack(pc *webrtc.PeerConnection, o *offer) error {

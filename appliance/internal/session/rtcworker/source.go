@@ -24,6 +24,9 @@ func (l *life) nowConnected(peer string) {
 		return
 	}
 	l.connected = time.Now()
+	if l.channels {
+		l.hope = l.connected.Add(channelTime)
+	}
 	l.sign()
 	l.s.metrics.connected(l.connected.Sub(l.began))
 	l.log.Info("session connected", "peer", peer, "after", l.connected.Sub(l.began).Round(time.Millisecond))
@@ -295,5 +298,5 @@ func (l *life) choose() {
 
 // read tells whether somebody reads documents, or may be about to.
 func (l *life) read() bool {
-	return len(l.outlets) > 0 || l.channels && (l.connected.IsZero() || time.Since(l.connected) < channelTime)
+	return len(l.outlets) > 0 || l.channels && l.connected.IsZero() || time.Now().Before(l.hope)
 }

@@ -56,8 +56,6 @@ type stubWorker struct {
 	through uint64
 	raised  chan struct{}
 	media   chan link.AccessUnit
-	ended   bool
-	left    uint64
 	handled uint64
 }
 
