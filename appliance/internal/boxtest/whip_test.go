@@ -217,7 +217,6 @@ cameras:
 	died := time.Now()
 	c = await(t, b, "door", 20*time.Second, "is offline", func(c Camera) bool { return c.State == "offline" })
 	t.Logf("%v after the publisher died: %s", time.Since(died).Round(time.Millisecond), c.Reason)
-	from = time.Now()
 	more(t, v, 10, 20*time.Second, "the slate again")
 	var again *published
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
