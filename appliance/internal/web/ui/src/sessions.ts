@@ -12,7 +12,7 @@ class Row {
   private readonly cells = Array.from({ length: 6 }, (_, i) => h(i === 0 ? "th" : "td", i === 0 ? { scope: "row" } : {}));
   private readonly button = h("button", { type: "button" }, "End");
 
-  constructor(id: string, private readonly failed: (words: string) => void) {
+  constructor(id: string, private readonly failed: (words: string) => void, private readonly ended: () => void) {
     this.element = h("tr", { "data-session": id }, ...this.cells, h("td", {}, this.button));
     this.button.addEventListener("click", () => void this.end(id));
   }
@@ -36,6 +36,7 @@ class Row {
     try {
       await send("DELETE", `/api/v1/sessions/${encodeURIComponent(id)}`);
       this.failed("");
+      this.ended();
     } catch (err) {
       this.button.disabled = false;
       setText(this.button, "End");
@@ -63,13 +64,18 @@ export class SessionList {
     this.element = h("div", { class: "tables", "data-testid": "sessions" }, this.table, this.none, this.failed);
   }
 
+  /** Looks again before it is due: a session takes a moment to end. */
+  private soon(): void {
+    window.setTimeout(() => void this.read().catch(() => undefined), 1_000); // what is wrong is said when it is due
+  }
+
   /** Asks the box for them; throws as get does. */
   async read(): Promise<void> {
     const { sessions } = await get<{ sessions: WorkerSessionInfo[] }>("/api/v1/sessions");
     for (const s of sessions) {
       let row = this.rows.get(s.id);
       if (!row) {
-        row = new Row(s.id, (words) => setText(this.failed, words));
+        row = new Row(s.id, (words) => setText(this.failed, words), () => this.soon());
         this.rows.set(s.id, row);
         this.body.append(row.element);
       }

@@ -19,8 +19,8 @@ export function systemPage(showLink: ShowLink): Page {
     "div",
     { class: "system", "data-testid": "system" },
     h("h1", {}, "System"),
-    h("section", {}, h("h2", {}, "This box"), facts.element, loops, traces),
     h("section", {}, h("h2", {}, "Sessions"), sessions.element),
+    h("section", {}, h("h2", {}, "This box"), facts.element, loops, traces),
     h("section", {}, h("h2", {}, "Hardware"), hardware),
     h("section", {}, h("h2", {}, "Models"), models),
   );

@@ -58,8 +58,9 @@ class PublishView {
       "div",
       { class: "try", "data-testid": "publish", "data-state": "idle" },
       h("div", { class: "title" }, h("h1", {}, "Publish"), h("p", { class: "label" }, "This browser as a camera of the box, for as long as this page is open.")),
-      h("div", { class: "stage" }, h("div", { class: "picture" }, this.video, this.why), this.link, h("section", {}, h("h2", {}, "State"), this.facts.element)),
+      h("div", { class: "stage" }, h("div", { class: "picture" }, this.video, this.why), this.link),
       h("section", { class: "beside" }, form),
+      h("div", { class: "stage" }, h("section", {}, h("h2", {}, "State"), this.facts.element)),
     );
     this.facts.set("This browser", "publishes nothing");
     this.what.addEventListener("change", () => (this.device.hidden = this.what.value !== "camera"));

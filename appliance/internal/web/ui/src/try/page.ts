@@ -68,10 +68,14 @@ class TryView {
         this.sending,
         this.refusedBox,
         h("div", { class: "remarks" }, this.errors, this.notes),
+      ),
+      h("section", { class: "beside" }, this.form.element),
+      h(
+        "div",
+        { class: "stage" },
         h("section", {}, h("h2", {}, "Figures"), this.facts.element),
         h("section", {}, h("h2", {}, "The newest document"), h("label", { class: "tick field" }, this.hold, h("span", {}, "Hold it, to read it")), this.document),
       ),
-      h("section", { class: "beside" }, this.form.element),
     );
     this.form.element.addEventListener("submit", (e) => {
       e.preventDefault();
