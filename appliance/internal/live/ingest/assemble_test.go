@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"time"
 
@@ -354,4 +355,27 @@ func FuzzAssemble(f *testing.F) {
 			b = b[5+n:]
 		}
 	})
+}
+
+// A frame of as many fragmented NAL units as its packets can hold takes memory for its
+// bytes, and not for each of them as if it were the whole frame.
+func TestManyFragmentedUnits(t *testing.T) {
+	const size = 1100
+	var payloads [][]byte
+	for range ringPackets / 2 {
+		start := make([]byte, size)
+		start[0], start[1] = 0x60|nalFUA, fuStart|1
+		payloads = append(payloads, start, []byte{0x60 | nalFUA, fuEnd | 1, 7})
+	}
+	h := newH264("")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	data, _, err := h.join(payloads)
+	runtime.ReadMemStats(&after)
+	if err != nil || len(data) != len(payloads)/2*(4+size) {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 16<<20 {
+		t.Errorf("%d bytes of packets took %d MiB", len(data), took>>20)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -37,7 +38,7 @@ var (
 type h264 struct {
 	sps, pps sets
 	nals     [][]byte // of the frame in hand
-	open     []byte   // NAL unit put together of fragments
+	whole    []byte   // memory of its NAL units that came in fragments
 }
 
 // set is a parameter set by its id.
@@ -194,6 +195,14 @@ func annexB(b, nal []byte) []byte { return append(append(b, 0, 0, 0, 1), nal...)
 
 // split fills nals with the NAL units of a frame's packets.
 func (h *h264) split(payloads [][]byte) error {
+	// A peer may cut as many NAL units as it likes: together they are no longer than
+	// what it sent, and what it sent is bounded.
+	size := 0
+	for _, p := range payloads {
+		size += len(p)
+	}
+	h.whole = slices.Grow(h.whole[:0], size)
+	open := 0 // where the NAL unit in hand begins
 	inside := false
 	keep := func(nal []byte) {
 		if t := nal[0] & nalMask; t != 0 && t != nalFill && t < nalSTAPA {
@@ -215,12 +224,12 @@ func (h *h264) split(payloads [][]byte) error {
 				return errFragment
 			}
 			if !inside {
-				h.open = append(make([]byte, 0, len(payloads)*len(p)), p[0]&^nalMask|p[1]&nalMask)
+				open = len(h.whole)
+				h.whole = append(h.whole, p[0]&^nalMask|p[1]&nalMask)
 			}
-			h.open = append(h.open, p[2:]...)
+			h.whole = append(h.whole, p[2:]...)
 			if inside = p[1]&fuEnd == 0; !inside {
-				keep(h.open)
-				h.open = nil
+				keep(h.whole[open:])
 			}
 		case t > 0 && t < nalSTAPA:
 			keep(p)
