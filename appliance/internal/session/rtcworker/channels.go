@@ -60,6 +60,9 @@ func (l *life) infer(dc *webrtc.DataChannel, raw datachannel.ReadWriteCloser) {
 		n, text, err := raw.ReadDataChannel(buf)
 		switch {
 		case errors.Is(err, io.ErrShortBuffer):
+			if n, err = skip(raw); err != nil {
+				return
+			}
 			log.say(l, "a message was too long and is ignored", "bytes", n, "most", maxText)
 			continue
 		case err != nil:
@@ -90,6 +93,14 @@ func (l *life) infer(dc *webrtc.DataChannel, raw datachannel.ReadWriteCloser) {
 			l.tell(func() { l.change(c) })
 		}
 	}
+}
+
+// skip takes a message out of a channel that found no room in its reader's buffer, where
+// the stack keeps it for a larger one. SCTP holds no more than its window, and what was
+// missing of it.
+func skip(raw datachannel.ReadWriteCloser) (bytes int, err error) {
+	bytes, _, err = raw.ReadDataChannel(make([]byte, 2*receiveBuffer))
+	return bytes, err
 }
 
 // complaints logs what a client does wrong, at most once in a while.
