@@ -19,7 +19,7 @@ func wellFormed(t *testing.T, f facts) {
 	if len(f.Faults) > 0 {
 		t.Errorf("what came breaks the protocol: %v", f.Faults)
 	}
-	if f.AnsweredIn > 2.5 {
+	if f.AnsweredIn > 20 { // how soon is a measurement's to say
 		t.Errorf("the answer took %.1f s", f.AnsweredIn)
 	}
 	frames := f.frames()

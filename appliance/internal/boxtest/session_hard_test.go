@@ -46,6 +46,7 @@ func mute(t *testing.T) (address string) {
 
 // TestSessionsThatComeToNothing has clients and sources that say nothing.
 func TestSessionsThatComeToNothing(t *testing.T) {
+	t.Parallel()
 	address := mute(t)
 	b := start(t, strict)
 	await(t, b, "cam", 20*time.Second, "plays", playing)
@@ -80,6 +81,7 @@ func TestSessionsThatComeToNothing(t *testing.T) {
 // TestSessionsAreLimited asks for one more than there may be, then ends them by hand
 // and with the box.
 func TestSessionsAreLimited(t *testing.T) {
+	t.Parallel()
 	source := rtspCamera(t, clip(t, 320, 240), RTSPConfig{}).URL("", "")
 	b := start(t, strict)
 	await(t, b, "cam", 20*time.Second, "plays", playing)
@@ -106,7 +108,7 @@ func TestSessionsAreLimited(t *testing.T) {
 	if got := before.workers(b); len(got) != most {
 		t.Errorf("%d worker processes of %d sessions", len(got), most)
 	}
-	for name, play := range map[string]func(*testing.T, *Box, scenario) facts{"aiortc": playAiortc, "pion": playPion} {
+	for name, play := range bothClients {
 		f := play(t, b, p)
 		if r := f.Refused; r == nil || r.Status != http.StatusServiceUnavailable || r.RetryAfter == nil || r.Message == "" {
 			t.Errorf("%s: one more session: %s", name, mustJSON(t, f.Refused))
@@ -191,6 +193,7 @@ const unheard = 10 * time.Second
 
 // TestSessionLeavesNothing loses peers without a word in the middle of everything.
 func TestSessionLeavesNothing(t *testing.T) {
+	t.Parallel()
 	source := rtspCamera(t, clip(t, 320, 240), RTSPConfig{}).URL("", "")
 	b := start(t, "models: {default: motion}\nsessions: {most: 16}\n"+quietCamera)
 	await(t, b, "cam", 20*time.Second, "plays", playing)
@@ -212,30 +215,28 @@ func TestSessionLeavesNothing(t *testing.T) {
 	playPion(t, b, warm)
 	time.Sleep(time.Second)
 	before := footprintOf(t, b)
-	for name, play := range map[string]func(*testing.T, *Box, scenario) facts{"aiortc": playAiortc, "pion": playPion} {
-		t.Run(name, func(t *testing.T) {
-			var mu sync.Mutex
-			var lost time.Time
-			t.Run("vanish", func(t *testing.T) {
-				for what, p := range plans {
-					t.Run(what, func(t *testing.T) {
-						t.Parallel()
-						f := play(t, b, p)
-						mu.Lock()
-						defer mu.Unlock()
-						if f.Killed.After(lost) {
-							lost = f.Killed
-						}
-						if f.Killed.IsZero() {
-							t.Errorf("it ended by %s: %s", f.EndedBy, mustJSON(t, f.notices()))
-						}
-					})
-				}
-			})
-			before.within(t, b, time.Until(lost.Add(unheard+gone)))
-			t.Logf("everything was gone %.1f s after the last peer vanished", time.Since(lost).Seconds())
-		})
-	}
+	var mu sync.Mutex
+	var lost time.Time
+	t.Run("vanish", func(t *testing.T) {
+		for what, p := range plans {
+			for name, play := range bothClients {
+				t.Run(what+"/"+name, func(t *testing.T) {
+					t.Parallel()
+					f := play(t, b, p)
+					mu.Lock()
+					defer mu.Unlock()
+					if f.Killed.After(lost) {
+						lost = f.Killed
+					}
+					if f.Killed.IsZero() {
+						t.Errorf("it ended by %s: %s", f.EndedBy, mustJSON(t, f.notices()))
+					}
+				})
+			}
+		}
+	})
+	before.within(t, b, time.Until(lost.Add(unheard+gone)))
+	t.Logf("everything was gone %.1f s after the last peer vanished", time.Since(lost).Seconds())
 	t.Run("says goodbye", func(t *testing.T) {
 		playPion(t, b, warm)
 		closed := time.Now()
@@ -246,6 +247,7 @@ func TestSessionLeavesNothing(t *testing.T) {
 
 // TestSessionsOfHostileFiles uploads what is broken in every way.
 func TestSessionsOfHostileFiles(t *testing.T) {
+	t.Parallel()
 	b := start(t, "models: {default: motion}\nsessions: {most: 4}\n"+quietCamera)
 	await(t, b, "cam", 20*time.Second, "plays", playing)
 	before := footprintOf(t, b)
@@ -279,6 +281,7 @@ func TestSessionsOfHostileFiles(t *testing.T) {
 // TestSlowReaders have clients that read nothing of what is sent to them, beside one
 // that reads.
 func TestSlowReaders(t *testing.T) {
+	t.Parallel()
 	b := start(t, "models: {default: motion}\nsessions: {most: 8}\n"+quietCamera)
 	await(t, b, "cam", 20*time.Second, "plays", playing)
 	source := rtspCamera(t, clip(t, 1280, 720), RTSPConfig{}).URL("", "")
@@ -334,6 +337,7 @@ func TestSlowReaders(t *testing.T) {
 
 // TestMuchJSON sends ten megabytes of it, as request and over the channel.
 func TestMuchJSON(t *testing.T) {
+	t.Parallel()
 	b := start(t, "models: {default: motion}\n"+quietCamera)
 	await(t, b, "cam", 20*time.Second, "plays", playing)
 	before, memory := footprintOf(t, b), rss(t, b.PID())
@@ -358,7 +362,7 @@ func TestMuchJSON(t *testing.T) {
 	}
 	source := rtspCamera(t, clip(t, 320, 240), RTSPConfig{}).URL("", "")
 	p := dataOnly(fromURL, ask("motion", fields{"rtsp_url": source, "webrtc_realtime_processing": true}))
-	p.Stop = &stop{Documents: 400, Seconds: 15}
+	p.Stop = &stop{Documents: 300, Seconds: 8}
 	// One message of ten megabytes, which no one may send, and many that are allowed.
 	for name, say := range map[string][]string{
 		"one":  {`{"data_output":["` + strings.Repeat("x", size) + `"]}`},

@@ -28,11 +28,12 @@ const (
 // scenario is what a client does in a session; client.py explains the fields. Both
 // clients play the same plans.
 type scenario struct {
-	Source  string         `json:"-"`
-	Request map[string]any `json:"request"`
-	Frames  int            `json:"frames,omitempty"`
-	FPS     int            `json:"fps,omitempty"`
-	Codec   string         `json:"codec,omitempty"`
+	Source  string            `json:"-"`
+	Request map[string]any    `json:"request"`
+	Headers map[string]string `json:"headers,omitempty"`
+	Frames  int               `json:"frames,omitempty"`
+	FPS     int               `json:"fps,omitempty"`
+	Codec   string            `json:"codec,omitempty"`
 	// Receive and Label are always written: their absence means something else.
 	Receive bool     `json:"receive"`
 	Label   string   `json:"label"`

@@ -24,7 +24,7 @@ type stage struct {
 
 // receiving is a scenario with a channel and the box's video track.
 func receiving(source string, request map[string]any) scenario {
-	return scenario{Source: source, Request: request, Receive: true, Label: "inference", Within: 60}
+	return scenario{Source: source, Request: request, Receive: true, Label: "inference", Within: 120}
 }
 
 // dataOnly is one without a video track.
@@ -63,7 +63,7 @@ func TestSessionModes(t *testing.T) {
 	modes := append(append(append(liveModes, fileModes...), outputModes...), endModes...)
 	t.Run("modes", func(t *testing.T) {
 		for _, m := range modes {
-			for name, play := range map[string]func(*testing.T, *Box, scenario) facts{"aiortc": playAiortc, "pion": playPion} {
+			for name, play := range bothClients {
 				t.Run(m.name+"/"+name, func(t *testing.T) {
 					t.Parallel()
 					if m.model {

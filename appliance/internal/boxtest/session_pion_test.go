@@ -7,6 +7,7 @@ import (
 	"errors"
 	"image/jpeg"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -55,6 +56,12 @@ func playPion(t *testing.T, b *Box, p scenario) facts {
 		}
 		pl.camera = cameraUnits(t, o.Send, p.Frames, p.FPS)
 	}
+	if len(p.Headers) > 0 {
+		o.Header = http.Header{}
+	}
+	for k, v := range p.Headers {
+		o.Header.Set(k, v)
+	}
 	w, err := client.Initialise(ctx, b.URL, client.Request{More: p.Request}, o)
 	var no *client.Refused
 	if errors.As(err, &no) {
@@ -79,7 +86,7 @@ func (pl *pionPlayer) play() facts {
 			pl.facts.Codecs = append(pl.facts.Codecs, c)
 		}
 	}
-	ctx, cancel := context.WithTimeout(pl.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(pl.ctx, 60*time.Second)
 	if err := w.Connected(ctx); err != nil {
 		pl.t.Fatal(err)
 	}

@@ -21,7 +21,8 @@ window.watchpostWorker = async (plan) => {
   inference.binaryType = 'arraybuffer';
   inference.onclose = () => { facts.closed = true; };
   const parts = new Map();
-  inference.onmessage = async ({data}) => {
+  let turn = Promise.resolve(); // documents are taken one after the other
+  inference.onmessage = ({data}) => {
     const head = new DataView(data);
     const [frame, index, total] = [0, 4, 8].map((at) => head.getUint32(at, true));
     const list = parts.get(frame) ?? Array(total).fill(null);
@@ -30,6 +31,9 @@ window.watchpostWorker = async (plan) => {
     list[index] = new Uint8Array(data, 12);
     if (list.includes(null)) return;
     parts.delete(frame);
+    turn = turn.then(() => take(frame, list)).catch((e) => facts.faults.push(`frame ${frame}: ${e}`));
+  };
+  const take = async (frame, list) => {
     let text = new Blob(list);
     if (list[0][0] === 0x1f && list[0][1] === 0x8b) {
       text = await new Response(text.stream().pipeThrough(new DecompressionStream('gzip'))).blob();

@@ -9,7 +9,7 @@ MODE says where the frames come from:
     file     a file over the data channel video_upload
 
 PLAN is JSON, or - to read it from standard input; all of it is optional:
-    request   fields of the request, besides the offer
+    request   fields of the request, besides the offer;  headers  of HTTP
     frames, fps, width, height   of the client's own frames (90, 15, 320, 240)
     receive   the box's video track is asked for (true);  codec   VP8 or H264, the only one offered
     label     of the data channel ("inference"); "" for none
@@ -142,7 +142,8 @@ class Player:
         if self.mode == "file":
             s.upload_channel()
         try:
-            answer, self.facts["answered_in"] = await s.open(self.box, plan.get("request", {}))
+            answer, self.facts["answered_in"] = await s.open(
+                self.box, plan.get("request", {}), plan.get("headers"))
         except session.Refused as e:
             await s.close()
             self.facts["refused"] = {**e.body, "status": e.status, "retry_after": e.headers.get("Retry-After")}

@@ -94,18 +94,18 @@ class Session:
             known = RTCRtpSender.getCapabilities("video").codecs
             transceiver.setCodecPreferences([c for c in known if c.mimeType == "video/" + codec])
 
-    async def open(self, box, request):
+    async def open(self, box, request, headers=None):
         """Sends the offer and takes the answer; returns the answer and how long it took."""
         await self.pc.setLocalDescription(await self.pc.createOffer())
         offer = self.pc.localDescription
         body = dict(request, webrtc_offer={"type": offer.type, "sdp": offer.sdp})
         begun = time.monotonic()
-        answer = await asyncio.get_running_loop().run_in_executor(None, post, box, body)
+        answer = await asyncio.get_running_loop().run_in_executor(None, post, box, body, headers or {})
         took = time.monotonic() - begun
         await self.pc.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
         return answer, took
 
-    async def connected(self, within=20):
+    async def connected(self, within=60):
         waiting = [self._connected.wait()] + ([self.opened.wait()] if self.inference else [])
         await asyncio.wait_for(asyncio.gather(*waiting), within)
 
@@ -131,12 +131,12 @@ class Session:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def post(box, body):
+def post(box, body, headers):
     request = urllib.request.Request(
-        box + "/initialise_webrtc_worker", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        box + "/initialise_webrtc_worker", json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as e:
         with e:
-            raise Refused(e.code, dict(e.headers), json.load(e)) from None
+            raise Refused(e.code, e.headers, json.load(e)) from None
