@@ -132,6 +132,7 @@ class PublishView {
 
   private become(state: PublicationState | "idle", words: string, bad = false): void {
     const busy = state !== "idle" && state !== "refused";
+    words = words.charAt(0).toUpperCase() + words.slice(1);
     setAttribute(this.element, "data-state", state);
     setAttribute(this.why, "data-bad", String(bad));
     setText(this.why, state === "publishing" ? "" : words);
@@ -139,7 +140,7 @@ class PublishView {
     this.startButton.disabled = busy;
     this.stopButton.disabled = !busy;
     this.link.hidden = state !== "publishing";
-    this.facts.set("This browser", state === "publishing" ? words : state === "idle" ? "publishes nothing" : state === "refused" ? "was refused" : words);
+    this.facts.set("This browser", state === "publishing" ? "publishes" : state === "idle" ? "publishes nothing" : state === "refused" ? "was refused" : words.charAt(0).toLowerCase() + words.slice(1));
     if (!busy) {
       this.facts.set("It sends", "");
       this.facts.set("On the box", "");
