@@ -153,6 +153,14 @@ func TestSessionsAreLimited(t *testing.T) {
 		}
 		asked := time.Now()
 		defer func() { t.Logf("all had heard of it after %v", time.Since(asked).Round(time.Millisecond)) }()
+		// A second signal, which the test's end would send, would not let it end in order.
+		defer func() {
+			select {
+			case <-b.Exited():
+			case <-time.After(stopTimeout):
+				t.Errorf("the box goes on %v after SIGTERM", stopTimeout)
+			}
+		}()
 		for range most - 1 {
 			f := <-result
 			wellFormed(t, f)
