@@ -33,7 +33,8 @@ type guard struct {
 	limiter   *limiter
 	cross     *http.CrossOriginProtection
 	problems  problems
-	mac       []byte // key of this process, so that passwords of any length compare in constant time
+	mac       []byte        // key of this process, so that passwords of any length compare in constant time
+	large     chan struct{} // large bodies that are read for the key in them
 }
 
 func newGuard(password string, alwaysAsk bool, p problems) *guard {
@@ -42,7 +43,7 @@ func newGuard(password string, alwaysAsk bool, p problems) *guard {
 	return &guard{
 		password: password, alwaysAsk: alwaysAsk,
 		sessions: newSessions(password), limiter: newLimiter(),
-		cross: http.NewCrossOriginProtection(), problems: p, mac: mac,
+		cross: http.NewCrossOriginProtection(), problems: p, mac: mac, large: make(chan struct{}, largeBodies),
 	}
 }
 
@@ -82,7 +83,7 @@ func (g *guard) admit(r *http.Request) (bearer bool, err error) {
 		}
 		return isBearer, g.check(r, given)
 	}
-	switch key, err := keyInBody(r); {
+	switch key, err := g.keyInBody(r); {
 	case err != nil:
 		return false, err
 	case key != "":

@@ -99,15 +99,36 @@ func (p problems) writeSession(w http.ResponseWriter, err error) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"status": "error", "message": m.Detail})
 }
 
+// A body is read before its sender is known to have the password. What is usual is read
+// of everybody; more of a few at a time, for anybody can send a megabyte on each of the
+// connections that the box has.
+const (
+	usualKeyBody = 64 << 10 // an offer of many candidates, and a workflow
+	largeBodies  = 8
+)
+
 // keyInBody is the api_key of a request for a session, whose body can be read again
 // afterwards.
-func keyInBody(r *http.Request) (string, error) {
+func (g *guard) keyInBody(r *http.Request) (string, error) {
 	if r.Method != http.MethodPost || r.URL.Path != sessionPath {
 		return "", nil
 	}
-	text, err := io.ReadAll(r.Body)
-	if err != nil {
+	text, err := io.ReadAll(io.LimitReader(r.Body, usualKeyBody+1))
+	if err == nil && len(text) > usualKeyBody {
+		select {
+		case g.large <- struct{}{}:
+			defer func() { <-g.large }()
+		default:
+			return "", Explain(ErrUnavailable, "Too many large requests at once: try again in a moment, or send the password as \"Authorization: Bearer PASSWORD\".")
+		}
+		var rest []byte
+		rest, err = io.ReadAll(r.Body)
+		text = append(text, rest...)
+	}
+	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
 		return "", err
+	} else if err != nil {
+		return "", Explain(ErrInvalid, "The request's body did not arrive.")
 	}
 	r.Body = io.NopCloser(bytes.NewReader(text))
 	var b struct {

@@ -1,11 +1,16 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -90,5 +95,44 @@ func TestKeyInBody(t *testing.T) {
 				t.Errorf("the handler reads %d of %d bytes", len(got), len(c.body))
 			}
 		})
+	}
+}
+
+// Whoever has no password keeps little of the box's memory with bodies, however many
+// connections it opens, and nobody with a usual request waits for that.
+func TestBodiesOfStrangers(t *testing.T) {
+	g := newGuard(testPassword, false, problems{slog.New(slog.DiscardHandler)})
+	post := func(body io.Reader) (string, error) {
+		return g.keyInBody(httptest.NewRequest("POST", sessionPath, body))
+	}
+	good := `{"api_key":"` + testPassword + `"}`
+	large := strings.Repeat(" ", 2*usualKeyBody) + good
+	var strangers sync.WaitGroup
+	var holds []*io.PipeWriter
+	for range largeBodies {
+		body, hold := io.Pipe()
+		holds = append(holds, hold)
+		strangers.Go(func() {
+			if _, err := post(body); !errors.Is(err, ErrInvalid) {
+				t.Errorf("a body that breaks off: %v, which is a fault of nobody here", err)
+			}
+		})
+		// Once the last byte is taken, it has its place: the usual ones went without.
+		if _, err := hold.Write(bytes.Repeat([]byte(" "), usualKeyBody+2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := post(strings.NewReader(large)); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("one too many: %v", err)
+	}
+	if key, err := post(strings.NewReader(good)); key != testPassword || err != nil {
+		t.Errorf("a usual request meanwhile: %q, %v", key, err)
+	}
+	for _, hold := range holds {
+		hold.CloseWithError(io.ErrUnexpectedEOF)
+	}
+	strangers.Wait()
+	if key, err := post(strings.NewReader(large)); key != testPassword || err != nil {
+		t.Errorf("a large request when they are gone: %q, %v", key, err)
 	}
 }
