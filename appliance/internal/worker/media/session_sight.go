@@ -172,15 +172,15 @@ func (g *sight) look(f *engine.Frame, pts time.Duration) ([]finding, error) {
 		g.name(found, g.tracker.Follow(pts, dets))
 	}
 	g.spent.add(time.Since(began))
-	// What neither was found nor continues a track was for the tracker alone.
-	return slices.DeleteFunc(found, func(f finding) bool { return !f.detected && f.track == 0 }), nil
+	// What is weaker than was asked for was for the tracker alone.
+	return slices.DeleteFunc(found, func(f finding) bool { return !f.detected }), nil
 }
 
-// name writes the tracks' ids to the findings that support them.
+// name writes the tracks' ids to the findings that support them and are told of.
 func (g *sight) name(found []finding, tracks []track.Match) {
 	newest := g.newest
 	for _, t := range tracks {
-		i := slices.IndexFunc(found, func(f finding) bool { return f.track == 0 && f.Detection == t.Found })
+		i := slices.IndexFunc(found, func(f finding) bool { return f.detected && f.track == 0 && f.Detection == t.Found })
 		if i >= 0 {
 			found[i].track, found[i].fresh = t.ID, t.ID > g.newest
 			newest = max(newest, t.ID)

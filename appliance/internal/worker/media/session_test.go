@@ -91,6 +91,9 @@ func TestSessionHonoursItsModelsSettings(t *testing.T) {
 				n++
 				least = min(least, p.Confidence)
 			}
+			for _, p := range d.predictions(t, "tracked").Predictions {
+				least = min(least, p.Confidence)
+			}
 		}
 		return n, least, docs
 	}
