@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/watchpost/watchpost/appliance/internal/api"
+	"github.com/watchpost/watchpost/appliance/internal/camera"
 	"github.com/watchpost/watchpost/appliance/internal/config"
 	"github.com/watchpost/watchpost/appliance/internal/session"
 	"github.com/watchpost/watchpost/appliance/internal/session/rtcworker"
@@ -16,6 +17,7 @@ import (
 	"github.com/watchpost/watchpost/appliance/internal/upload/channel"
 	"github.com/watchpost/watchpost/appliance/internal/worker"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
+	"github.com/watchpost/watchpost/gst/plan"
 )
 
 // sessionNiceness is that of sessions' workers: behind the cameras', whose frames
@@ -71,9 +73,10 @@ func (b *box) openSessions() (err error) {
 	return err
 }
 
-// spawnSession starts a session's worker.
+// spawnSession starts a session's worker. Its source is a client's address, with the
+// password of a camera that is perhaps none of the box's.
 func (b *box) spawnSession(ctx context.Context, start link.Start, handle func(link.Message)) (rtcworker.Process, error) {
-	w, err := b.sessions.spawner.Start(ctx, start, handle, nil)
+	w, err := b.sessions.spawner.Start(ctx, start, handle, camera.Scrub(start.Source.URL, plan.Redact))
 	if err != nil {
 		return nil, err // not a nil *Worker in a Process
 	}

@@ -28,6 +28,12 @@ func newScrubber(source string, redact func(string) string) scrubber {
 		address: regexp.MustCompile(`\S+(://|@)\S+`)}
 }
 
+// Scrub makes the function that takes a source's credentials out of any text about it, as
+// a worker that plays it writes them on stderr. redact is for whole URLs.
+func Scrub(source string, redact func(string) string) func(string) string {
+	return newScrubber(source, redact).clean
+}
+
 func (s scrubber) clean(text string) string {
 	if s.source != "" {
 		text = strings.ReplaceAll(text, s.source, s.shown)
