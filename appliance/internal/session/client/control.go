@@ -84,6 +84,15 @@ func (w *Worker) Inference(ctx context.Context) (*Channel, error) {
 	return w.wait(ctx, w.inference, "inference")
 }
 
+// Open opens one more channel, which nobody reads but the caller.
+func (w *Worker) Open(ctx context.Context, label string) (*Channel, error) {
+	s, err := w.channel(label)
+	if err != nil {
+		return nil, err
+	}
+	return w.wait(ctx, s, label)
+}
+
 // read puts documents together and hands them to Next, one at a time: who does not
 // ask for them leaves them in SCTP's window, then at the box.
 func (w *Worker) read() {

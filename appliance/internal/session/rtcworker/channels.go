@@ -19,7 +19,7 @@ import (
 const (
 	// uploadLabel is the label of the upload channel; every other one is for inference.
 	uploadLabel = "video_upload"
-	// maxChannels that a peer may have open at once.
+	// maxChannels of a peer are served at once; it is told of more by their closing.
 	maxChannels = 16
 	// maxText is the longest message that is read on an inference channel, bytes.
 	maxText = 64 << 10
@@ -39,8 +39,11 @@ func (l *life) accept(dc *webrtc.DataChannel) {
 		if dc.Label() == uploadLabel {
 			serve = func() { l.receive(session.NewChannel(l.ctx, dc, raw, l.s.d.Queues)) }
 		}
-		if !l.do(serve) {
-			_ = raw.Close() // the session is over
+		// A channel that is closed here is read until the peer closes it as well, which it
+		// may never do: one too many is not read at all.
+		if l.serving.Add(1) > maxChannels || !l.do(func() { defer l.serving.Add(-1); serve() }) {
+			l.serving.Add(-1)
+			_ = raw.Close() // the session is over, or has enough
 		}
 	})
 }
@@ -121,7 +124,7 @@ func (c *complaints) say(l *life, message string, attributes ...any) {
 
 // opened has documents go to the first channel that is open.
 func (l *life) opened(out *outlet) {
-	if l.leaving || len(l.outlets) >= maxChannels {
+	if l.leaving {
 		_ = out.raw.Close() // its reader ends
 		return
 	}

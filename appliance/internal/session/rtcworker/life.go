@@ -64,7 +64,8 @@ type life struct {
 	lastResult atomic.Uint64 // the newest frame with a document
 	pictures   atomic.Uint64 // given to the track
 	ledger     atomic.Pointer[link.Ledger]
-	taken      atomic.Bool // an upload channel is open
+	taken      atomic.Bool  // an upload channel is open
+	serving    atomic.Int32 // channels
 
 	mu      sync.Mutex
 	ending  bool // nothing new is begun
