@@ -112,7 +112,6 @@ func (ses *session) accept(dc *webrtc.DataChannel, services map[string]Service) 
 			ses.log.Warn("a channel could not be opened", "label", dc.Label(), "err", err)
 			return
 		}
-		ch := NewChannel(ses.ctx, dc, raw, ses.queues)
 		serve, known := services[dc.Label()]
 		ses.mu.Lock()
 		refused := ses.closing || ses.channels >= maxChannels
@@ -126,6 +125,7 @@ func (ses *session) accept(dc *webrtc.DataChannel, services map[string]Service) 
 			_ = raw.Close() // it is refused either way
 			return
 		}
+		ch := NewChannel(ses.ctx, dc, raw, ses.queues)
 		go func() {
 			defer ses.work.Done()
 			defer ses.release()

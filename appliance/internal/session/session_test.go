@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/watchpost/watchpost/appliance/internal/live/peer"
+	"github.com/watchpost/watchpost/appliance/internal/queue"
 	"github.com/watchpost/watchpost/appliance/internal/session"
 	"github.com/watchpost/watchpost/appliance/internal/session/client"
 	"github.com/watchpost/watchpost/appliance/internal/upload"
@@ -31,6 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type box struct {
 	*uploadtest.Box
 	sessions *session.Server
+	queues   *queue.Registry
 	url      string
 }
 
@@ -41,8 +43,8 @@ func start(t *testing.T, most int, follow session.Follow) *box {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &box{Box: uploadtest.Open(t, upload.Config{})}
-	b.sessions, err = session.New(session.Deps{Log: log, Peers: peers, Services: map[string]session.Service{
+	b := &box{Box: uploadtest.Open(t, upload.Config{}), queues: new(queue.Registry)}
+	b.sessions, err = session.New(session.Deps{Log: log, Peers: peers, Queues: b.queues, Services: map[string]session.Service{
 		"video_upload": func(ctx context.Context, ch session.Channel) error {
 			return channel.Serve(ctx, ch, b.Uploads, channel.Options{})
 		},
@@ -243,5 +245,39 @@ func TestRefusals(t *testing.T) {
 	res.Body.Close()
 	if res.StatusCode != http.StatusNotFound {
 		t.Errorf("a session that is not there: %s", res.Status)
+	}
+}
+
+// Channels that are refused are in nobody's queues, and none is when the peer is gone.
+func TestManyChannels(t *testing.T) {
+	b := start(t, 1, nil)
+	p, _ := dial(t, b, "video_upload")
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	const many = 40
+	for range many {
+		if _, err := p.Open(ctx, "video_upload"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	metered := func() (n int) {
+		for _, f := range b.queues.Figures() {
+			if f.Name == session.OutBytes {
+				n += f.Instances
+			}
+		}
+		return n
+	}
+	time.Sleep(100 * time.Millisecond) // the last are being refused
+	if n := metered(); n >= many {
+		t.Errorf("%d channels are served", n)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	for end := time.Now().Add(30 * time.Second); metered() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d are left of a peer that is gone", metered())
+		}
 	}
 }
