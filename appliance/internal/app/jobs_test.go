@@ -75,7 +75,7 @@ func openPushBox(t *testing.T, data string) *pushBox {
 		Models:   func(context.Context) ([]api.Model, error) { return nil, nil },
 		System:   func() api.System { return api.System{} },
 		Live:     none, Web: none, SignIn: func(http.ResponseWriter, *http.Request, int, string, string) {},
-		Metrics: none, Healthz: none, Readyz: none, Tus: none, Bodies: none, Channel: none, Session: none, Sessions: &peerSessions{}, Traces: traces{},
+		Metrics: none, Healthz: none, Readyz: none, Tus: none, Bodies: none, Channel: none, Session: none, Sessions: &peerSessions{}, Workflows: workflows{}, Traces: traces{},
 	})
 	must(err)
 	server := httptest.NewServer(front)

@@ -48,7 +48,7 @@ func openDoor(t *testing.T, pages http.Handler) *door {
 	}
 	none := http.NotFoundHandler()
 	h, err := api.New(api.Deps{
-		Log: b.p.Log, Cameras: &cameras{watchers: make(map[int]func(api.Event))}, Uploads: u, Jobs: &jobs{}, Tus: tus, Bodies: plain, Channel: none, Session: none, Sessions: &peerSessions{}, Traces: traces{},
+		Log: b.p.Log, Cameras: &cameras{watchers: make(map[int]func(api.Event))}, Uploads: u, Jobs: &jobs{}, Tus: tus, Bodies: plain, Channel: none, Session: none, Sessions: &peerSessions{}, Workflows: workflows{}, Traces: traces{},
 		Hardware: func(context.Context) (api.Hardware, error) { return api.Hardware{}, nil },
 		Models:   func(context.Context) ([]api.Model, error) { return nil, nil },
 		System:   func() api.System { return api.System{} },
