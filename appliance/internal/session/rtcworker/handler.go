@@ -63,9 +63,14 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) {
 		s.metrics.refuse(w, full)
 		return
 	}
+	admitted := false
+	defer func() { // also where an offer makes the WebRTC stack panic
+		if !admitted {
+			s.free()
+		}
+	}()
 	ses, answer, err := s.open(r.Context(), body)
 	if err != nil {
-		s.free()
 		refused := refusalOf(err)
 		if refused.status >= http.StatusInternalServerError {
 			s.d.Log.Error("a session could not be opened", "err", err)
@@ -75,12 +80,10 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Context().Err() != nil { // the client does not wait for the answer any more
 		ses.abandon()
-		s.free()
 		return
 	}
-	if !s.admit(ses) {
+	if admitted = s.admit(ses); !admitted {
 		ses.abandon()
-		s.free()
 		s.metrics.refuse(w, &refusal{status: http.StatusServiceUnavailable, retry: 5, message: "The box is going down; try again in a moment."})
 		return
 	}

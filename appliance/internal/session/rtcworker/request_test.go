@@ -2,6 +2,7 @@ package rtcworker
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/watchpost/watchpost/appliance/internal/session/client"
+	"github.com/watchpost/watchpost/appliance/internal/session/workflow"
 	"github.com/watchpost/watchpost/appliance/internal/worker/link"
 )
 
@@ -294,4 +296,18 @@ func TestNotices(t *testing.T) {
 	if got := fmt.Sprint(ticks(0), ticks(time.Second), ticks(40*time.Millisecond), ticks(33333333), ticks(14*time.Hour)); got != "0 90000 3600 3000 241032704" {
 		t.Errorf("ticks: %s", got)
 	}
+}
+
+// A request in whose course something panics, which the front door survives, takes no
+// session's place for good.
+func TestPanic(t *testing.T) {
+	b := start(t, setting{config: Config{Most: 1}})
+	compile := b.d.Workflow
+	b.d.Workflow = func(context.Context, Configuration) (*workflow.Graph, error) { panic(http.ErrAbortHandler) }
+	if _, err := client.Initialise(within(t), b.url, asks(), client.WorkerOptions{}); err == nil {
+		t.Fatal("it was answered")
+	}
+	b.d.Workflow = compile
+	w := b.dial(asks(plays("frames=3")), client.WorkerOptions{})
+	finish(t, w, true)
 }
