@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -302,12 +303,18 @@ func TestNotices(t *testing.T) {
 // session's place for good.
 func TestPanic(t *testing.T) {
 	b := start(t, setting{config: Config{Most: 1}})
+	var well atomic.Bool
 	compile := b.d.Workflow
-	b.d.Workflow = func(context.Context, Configuration) (*workflow.Graph, error) { panic(http.ErrAbortHandler) }
+	b.d.Workflow = func(ctx context.Context, c Configuration) (*workflow.Graph, error) {
+		if !well.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		return compile(ctx, c)
+	}
 	if _, err := client.Initialise(within(t), b.url, asks(), client.WorkerOptions{}); err == nil {
 		t.Fatal("it was answered")
 	}
-	b.d.Workflow = compile
+	well.Store(true)
 	w := b.dial(asks(plays("frames=3")), client.WorkerOptions{})
 	finish(t, w, true)
 }
