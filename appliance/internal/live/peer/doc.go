@@ -8,6 +8,10 @@
 // [maxSendWait]; what the socket does not take by then is dropped and counted,
 // as UDP may.
 //
+// The socket asks the kernel for the ICMP errors that its packets cause: so a peer whose
+// process was killed is known to be gone seconds before ICE would give it up, and one
+// that is merely stalled is not taken for it. See [Factory.Watch].
+//
 // ICE-TCP peers are written to through a bounded buffer each. When it is full the
 // write reports 0 bytes, so that the caller can skip, and nothing blocks.
 package peer

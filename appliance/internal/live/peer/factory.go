@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -55,10 +56,20 @@ type Factory struct {
 	udpMux   *ice.UDPMuxDefault
 	tcp      net.Listener
 	tcpMux   *ice.TCPMuxDefault
+	log      *slog.Logger
+
+	watches watches
+	stop    chan struct{} // closed by Close
+	ended   sync.Once
+	work    sync.WaitGroup // of what looks after the peers' addresses
 }
 
 // DefaultTimeout is Config.Timeout's default.
 const DefaultTimeout = 10 * time.Second
+
+// keepAlive is how often each peer is asked for a sign of life. A packet that is sent is
+// needed to learn that it cannot be delivered, too: see Watch.
+const keepAlive = time.Second
 
 // certificateLife covers the uptime of a box; the peers check the fingerprint
 // in the SDP, not the dates, but some refuse an expired one.
@@ -66,7 +77,7 @@ const certificateLife = 20 * 365 * 24 * time.Hour
 
 // New opens the two ports. Close frees them.
 func New(log *slog.Logger, c Config) (*Factory, error) {
-	f := &Factory{}
+	f := &Factory{log: log, stop: make(chan struct{})}
 	if err := f.listen(loggers{log}, c); err != nil {
 		return nil, err
 	}
@@ -93,6 +104,7 @@ func (f *Factory) listen(log loggers, c Config) (err error) {
 	}
 	f.udp.meter = c.Queues.Register("udp burst bytes", queue.DropNewest, arenaSize, f.udp.waiting)
 	f.udp.loop = c.Loop
+	f.listenErrors()
 	f.udpMux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: f.udp, Logger: log.NewLogger("udp")})
 	if c.TCP == "" {
 		return nil
@@ -130,7 +142,7 @@ func (f *Factory) configure(log loggers, c Config) error {
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
-	s.SetICETimeouts(timeout/2, timeout-timeout/2, 2*time.Second)
+	s.SetICETimeouts(timeout/2, timeout-timeout/2, keepAlive)
 	// The offerer starts DTLS as soon as its check succeeds: one round trip
 	// less than if we did (RFC 9725 section 4.2 says the same of WHIP). The
 	// cookie exchange guards against spoofed addresses, which ICE did already.
@@ -244,6 +256,7 @@ func (f *Factory) Counters() Counters {
 // Close frees both ports. The connections are to be closed before.
 func (f *Factory) Close() error {
 	var errs []error
+	f.ended.Do(func() { close(f.stop) })
 	if f.tcpMux != nil {
 		errs = append(errs, f.tcpMux.Close())
 	}
@@ -253,5 +266,6 @@ func (f *Factory) Close() error {
 	if f.udpMux != nil {
 		errs = append(errs, f.udpMux.Close())
 	}
+	f.work.Wait()
 	return errors.Join(errs...)
 }

@@ -55,6 +55,11 @@ type burstConn struct {
 	calls     atomic.Uint64
 	sent      atomic.Uint64
 
+	tells  bool          // the kernel tells errors; not changed once it is in use
+	nudged chan struct{} // capacity 1: there are errors to take
+	taking sync.Mutex    // held while errors are taken
+	gone   unreachable
+
 	mu       sync.Mutex
 	depth    int // bursts under way
 	arena    []byte
@@ -94,6 +99,7 @@ func listenUDP(address string) (*burstConn, error) {
 		arena:    make([]byte, 0, arenaSize),
 		messages: make([]ipv4.Message, maxMessages),
 		runs:     make([]run, maxMessages),
+		nudged:   make(chan struct{}, 1),
 	}
 	return c, nil
 }
@@ -120,7 +126,7 @@ func (c *burstConn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 		c.loop.End(c.mark)
 		c.mark = 0
 	}
-	n, from, err := c.ReadFromUDPAddrPort(b)
+	n, from, err := c.receive(b)
 	if err == nil && c.loop != nil {
 		c.mark = c.loop.Begin()
 	}
@@ -152,9 +158,14 @@ func (c *burstConn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 		}
 		c.mu.Unlock()
 	}
-	c.calls.Add(1)
 	c.sent.Add(1)
-	return c.WriteToUDPAddrPort(b, to)
+	n, err := c.put(b, to)
+	if c.tells && errors.Is(err, unix.ENOBUFS) {
+		// Lost on the way, as any datagram may be: see askErrors.
+		c.drop(1)
+		return len(b), nil
+	}
+	return n, err
 }
 
 // WriteTo is WriteToAddrPort for callers with a net.Addr.
@@ -225,14 +236,22 @@ func (c *burstConn) flush() {
 // transmit hands the filled messages over. The caller holds mu.
 func (c *burstConn) transmit() {
 	rest := c.messages[:c.used]
-	at := 0
+	at, tries := 0, 0
 	for len(rest) > 0 {
+		release := c.calm(tries)
 		n, err := c.write(rest)
+		release()
 		for range n {
 			c.sent.Add(uint64(c.runs[at].packets))
 			at++
 		}
 		rest = rest[n:]
+		if n > 0 {
+			tries = 0
+		}
+		if len(rest) > 0 {
+			c.nudge() // an error ended it, which nobody else is told
+		}
 		if err == nil {
 			if n == 0 {
 				break
@@ -248,6 +267,10 @@ func (c *burstConn) transmit() {
 			}
 			break
 		}
+		if tries++; c.tells && c.alien(err) && tries < sendTries {
+			continue
+		}
+		tries = 0
 		// One peer's address or segment size is refused: the others still get theirs.
 		c.singly(&c.runs[at], rest[0].Buffers[0], err)
 		rest = rest[1:]
@@ -284,8 +307,8 @@ func (c *burstConn) write(ms []ipv4.Message) (int, error) {
 // singly sends a run's packets one by one, after the kernel refused them
 // together because of cause.
 func (c *burstConn) singly(r *run, data []byte, cause error) {
-	if r.packets == 1 {
-		c.drop(1)
+	if r.packets == 1 || errors.Is(cause, unix.ENOBUFS) { // the device took all it could
+		c.drop(r.packets)
 		return
 	}
 	// EIO: the route's device cannot checksum segments. EINVAL, EMSGSIZE: a
@@ -295,8 +318,7 @@ func (c *burstConn) singly(r *run, data []byte, cause error) {
 	}
 	for len(data) > 0 {
 		n := min(r.size, len(data))
-		c.calls.Add(1)
-		if _, err := c.WriteToUDPAddrPort(data[:n], r.to); err != nil {
+		if _, err := c.put(data[:n], r.to); err != nil {
 			c.drop(1)
 		} else {
 			c.sent.Add(1)
