@@ -98,6 +98,37 @@ func TestVanish(t *testing.T) {
 	}
 }
 
+// A client whose process is gone is missed at once where the network says so, however
+// long ICE would wait for it; one that is merely silent is waited for.
+func TestUnreachable(t *testing.T) {
+	b := start(t, setting{peers: peer.Config{Timeout: peer.DefaultTimeout}})
+	ask := asks(plays("frames=100000&size=20000"))
+	gone, silent := b.dial(ask, client.WorkerOptions{}), b.dial(ask, client.WorkerOptions{})
+	for _, w := range []*client.Worker{gone, silent} {
+		if _, err := w.Next(within(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	silent.Mute()
+	if err := gone.Break(); err != nil {
+		t.Error(err)
+	}
+	broke := time.Now()
+	for len(b.List()) > 1 {
+		if time.Since(broke) > patience {
+			t.Fatal("nobody is missed")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if took := time.Since(broke); took > 5*time.Second || b.ended() != "peer_lost" {
+		t.Errorf("after %v: %s", took, b.ended())
+	}
+	time.Sleep(time.Until(broke.Add(6 * time.Second)))
+	if n := len(b.List()); n != 1 {
+		t.Errorf("%d sessions are left, want the silent one", n)
+	}
+}
+
 // A client that says that it goes is not waited for.
 func TestLeave(t *testing.T) {
 	b := start(t, setting{})

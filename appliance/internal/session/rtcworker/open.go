@@ -147,7 +147,9 @@ func (l *life) connect(o *offer) (answer string, err error) {
 		}
 		return "", wrong("webrtc_config", "STUN and TURN servers", "the connection could not be made: %s", printable(err.Error()))
 	}
-	l.conn = connection{pc}
+	// What is left to ICE is noticed much later. Nothing may wait here.
+	forget := l.s.d.Peers.Watch(pc, func() { l.do(func() { l.tell(l.lost) }) })
+	l.conn = connection{pc, forget}
 	defer func() {
 		if err != nil {
 			l.abandon()
@@ -173,9 +175,15 @@ func (l *life) connect(o *offer) (answer string, err error) {
 
 // connection is closed when nothing of it is left, even where the stack is closing it
 // already.
-type connection struct{ *webrtc.PeerConnection }
+type connection struct {
+	*webrtc.PeerConnection
+	forget func() // its peer's address
+}
 
-func (c connection) Close() error { return c.GracefulClose() }
+func (c connection) Close() error {
+	c.forget()
+	return c.GracefulClose()
+}
 
 // addTrack makes our video track, and has it in the answer.
 func (l *life) addTrack(pc *webrtc.PeerConnection, o *offer) error {
@@ -252,7 +260,7 @@ func (l *life) connection(pc *webrtc.PeerConnection, state webrtc.PeerConnection
 		}
 		l.tell(func() { l.nowConnected(address) })
 	case webrtc.PeerConnectionStateFailed:
-		l.tell(func() { l.gone(reasonLost, "The connection to the peer was lost.") })
+		l.tell(l.lost)
 	case webrtc.PeerConnectionStateClosed:
 		l.tell(func() { l.gone(reasonLeft, "The peer closed the connection.") })
 	}
@@ -266,6 +274,9 @@ func (l *life) gone(reason, words string) {
 	}
 	l.end(reason, words)
 }
+
+// lost ends a session whose peer cannot be reached, or is silent for too long.
+func (l *life) lost() { l.gone(reasonLost, "The connection to the peer was lost.") }
 
 // film takes the peer's camera, on a goroutine of the WebRTC stack.
 func (l *life) film(pc *webrtc.PeerConnection, t *webrtc.TrackRemote) {
