@@ -31,12 +31,15 @@ func newDocument(outputs []link.Output) document {
 	return d
 }
 
+// outputsKey opens a document.
+const outputsKey = `{"serialized_output_data":`
+
 // begin starts a moment's document.
 func (d *document) begin(m *moment) {
 	d.meta = appendMetadata(d.meta[:0], m)
 	d.values = 0
 	d.any = m.choice.all || len(m.choice.data) > 0
-	d.buf = append(d.buf[:0], `{"serialized_output_data":`...)
+	d.buf = append(d.buf[:0], outputsKey...)
 	if d.any {
 		d.buf = append(d.buf, '{')
 	}
@@ -61,6 +64,19 @@ func (d *document) end(m *moment) []byte {
 	}
 	d.buf = append(b, `],"processing_complete":false,"termination_reason":null}`...)
 	return d.buf
+}
+
+// whole is end, but where the document would be too large: then it has no outputs, and
+// says why. Pictures are looked at one by one; what comes behind them may be long, too.
+func (d *document) whole(m *moment) []byte {
+	data := d.end(m)
+	if len(data) <= maxDocument {
+		return data
+	}
+	m.failed("The outputs are left out: the document would have more than %d MiB. Ask for fewer of them.", maxDocument>>20)
+	d.any = false
+	d.buf = append(d.buf[:0], outputsKey...)
+	return d.end(m)
 }
 
 // isoMicros is ISO 8601 in UTC as Python writes it, which the clients read with.

@@ -196,3 +196,28 @@ func TestSightFollowsWithTheClientsTracker(t *testing.T) {
 		t.Errorf("boxes with less in common than asked for are tracks %v", ids)
 	}
 }
+
+// A document whose pictures leave no room for what comes behind them goes without
+// outputs: the link would refuse it, and the session end.
+func TestDocumentThatIsTooLarge(t *testing.T) {
+	ask := link.Session{Select: link.Select{Data: []string{"plain", "found"}}, Outputs: []link.Output{outPlain, outFound}}
+	s := sessionOf(ask)
+	d := newDocument(ask.Outputs)
+	var found []finding
+	for range 100 {
+		found = append(found, finding{Detection: vision.Detection{Label: "car", Score: 0.5}, detected: true, id: [36]byte(bytes.Repeat([]byte{'a'}, 36))})
+	}
+	m := momentOf(s, found...)
+	d.begin(m)
+	if err := d.image(0, make([]byte, (maxDocument-1000)/4*3)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.predictions(1, link.Detected, m); err != nil {
+		t.Fatal(err)
+	}
+	text := d.whole(m)
+	doc := read1[message](t, text)
+	if len(text) > maxDocument || doc.Data != nil || len(doc.Errors) != 1 || !strings.Contains(doc.Errors[0], "left out") || doc.Meta.PTS != 21000 {
+		t.Errorf("%d bytes: %.300s", len(text), text)
+	}
+}

@@ -86,7 +86,7 @@ func (w *wordSide) tell(m *moment) error {
 	for _, name := range m.choice.lacking {
 		m.failed("The output %q is missing: the workflow has no such output.", name)
 	}
-	data := d.end(m)
+	data := d.whole(m)
 	if w.zip != nil {
 		w.zipped.Reset()
 		w.zip.Reset(&w.zipped)
