@@ -104,12 +104,14 @@ func (d *door) release(from netip.Addr) {
 	}
 }
 
+// addressOf is where a connection comes from. One machine has as many IPv6 addresses as
+// it likes: those of a /64 count as one.
 func addressOf(c net.Conn) netip.Addr {
-	a, err := netip.ParseAddrPort(c.RemoteAddr().String())
-	if err != nil {
-		return netip.Addr{}
+	remote := c.RemoteAddr().String()
+	if a, err := netip.ParseAddrPort(remote); err == nil && a.Addr().Unmap().IsLoopback() {
+		return a.Addr().Unmap()
 	}
-	return a.Addr().Unmap().WithZone("")
+	return addressKey(remote).Addr()
 }
 
 // turnAway answers whatever is going to be asked. The answer is less than the socket's

@@ -119,3 +119,34 @@ func TestNobodyTakesAllConnections(t *testing.T) {
 		t.Errorf("left: %v", d.by)
 	}
 }
+
+// from is a connection from an address.
+type from struct {
+	net.Conn
+	addr string
+}
+
+func (f from) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(f.addr)) }
+
+// One machine is one, by however many of its addresses it comes.
+func TestDoorCountsMachines(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		same bool
+	}{
+		{"[2001:db8::1]:1", "[2001:db8::ffff:2]:2", true},
+		{"[fe80::1%lo]:1", "[fe80::2]:2", true},
+		{"[2001:db8::1]:1", "[2001:db8:0:1::1]:1", false},
+		{"192.0.2.1:1", "[::ffff:192.0.2.1]:2", true},
+		{"192.0.2.1:1", "192.0.2.2:1", false},
+	} {
+		if a, b := addressOf(from{addr: c.a}), addressOf(from{addr: c.b}); (a == b) != c.same {
+			t.Errorf("%s and %s: %s and %s", c.a, c.b, a, b)
+		}
+	}
+	for _, a := range []string{"[::1]:1", "127.0.0.1:1"} {
+		if !addressOf(from{addr: a}).IsLoopback() {
+			t.Errorf("%s is this machine", a)
+		}
+	}
+}
