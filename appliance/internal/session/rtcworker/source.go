@@ -64,11 +64,15 @@ func (l *life) start(kind, url string, confine bool) {
 	if kind != SourceTrack {
 		l.camera.stop()
 	}
+	title := "" // of messages; of an address what may be told of it
+	if kind == SourceUpload {
+		title = "the file"
+	}
 	l.choose()
 	l.granted = l.credit.limit()
 	g := l.graph
 	start := link.Start{
-		Camera: "session " + l.id[:8], Mode: "session", Source: link.Source{URL: url}, Confine: confine,
+		Camera: "session " + l.id[:8], Mode: "session", Source: link.Source{URL: url}, Title: title, Confine: confine,
 		Model: g.Model, Threshold: g.Threshold, Classes: g.Classes,
 		Session: &link.Session{
 			Realtime: l.req.realtime, DeclaredFPS: l.req.declaredFPS, IoU: g.IoU, NoModel: g.NoModel, Tracker: g.Tracker,
@@ -216,7 +220,7 @@ func ticks(d time.Duration) uint32 {
 	return uint32(whole*rate + (part*rate+uint64(time.Second)/2)/uint64(time.Second))
 }
 
-// status tells the peer that its source was lost and is tried again.
+// status tells the peer that its source gives nothing and is tried again.
 func (l *life) status(s link.Status) {
 	reason := ""
 	if s.State != link.Playing {
@@ -230,7 +234,7 @@ func (l *life) status(s link.Status) {
 		return
 	}
 	l.offline = s.Reason
-	l.sender.tell(noticeOf("The source is lost and tried again: " + s.Reason))
+	l.sender.tell(noticeOf("The source gives no frames and is tried again: " + s.Reason))
 }
 
 // codecOf is a codec as the link has it.

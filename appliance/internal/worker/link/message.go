@@ -84,7 +84,7 @@ type Start struct {
 	// Resume goes on from what an earlier run committed in OutDir, if that was
 	// the same work; else, and without it, the work begins anew (mode "file").
 	Resume bool `json:"resume,omitempty"`
-	// Title is what the summary calls the source; empty: the file's name (mode "file").
+	// Title is what messages and the summary call the source; empty: as its address names it.
 	Title string `json:"title,omitempty"`
 	// Confine has the worker lock itself in before it opens anything: it reads
 	// Source and Model, writes OutDir, and reaches nothing else (mode "file").
