@@ -69,6 +69,7 @@ func TestJobJustMade(t *testing.T) {
 		}
 		d.worker(1).finish()
 		d.awaitStatus(a.job(), state.JobDone)
+		time.Sleep(time.Second) // until the intake has heard of it, which makes no other job
 		if err := d.q.Remove(t.Context(), a.job()); err != nil {
 			t.Fatal(err)
 		}

@@ -58,6 +58,7 @@ type sender struct {
 	closing bool // nothing more is taken
 	last    []byte
 	lastID  uint32
+	cut     bool // the last word follows what was written, not what waited
 	hope    bool // a sink may come yet for the last document
 }
 
@@ -127,8 +128,8 @@ func (s *sender) use(out sink, unread bool) {
 	nudge(s.space)
 }
 
-// finish writes the last document behind those that wait, or, with cut, in front of
-// them, which go nowhere then. hope: a sink may be about to come, if there is none.
+// finish writes the last document behind those that wait, under id, or, with cut, in front of
+// them, which go nowhere then, under the id that the first of them would have had. hope: a sink may be about to come, if there is none.
 func (s *sender) finish(document []byte, id uint32, cut, hope bool) {
 	s.mu.Lock()
 	if s.closing {
@@ -136,7 +137,7 @@ func (s *sender) finish(document []byte, id uint32, cut, hope bool) {
 		return
 	}
 	s.closing, s.last, s.lastID, s.hope = true, document, id, hope
-	if cut {
+	if s.cut = cut; cut {
 		s.leftOut.Add(uint64(len(s.queue)))
 		s.queue, s.queued = nil, 0
 	}
@@ -185,6 +186,9 @@ func (s *sender) next() (p parcel, ok bool) {
 		nudge(s.space)
 	case s.last != nil:
 		p.id, p.document, p.last = s.lastID, s.last, true
+		if s.cut {
+			p.id = uint32(s.offered.Load() + 1)
+		}
 		s.last = nil
 	default:
 		return p, false
