@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -18,6 +19,9 @@ type SentStats struct {
 	Units, Packets, Bytes uint64
 	// Refreshes counts the keyframes that the box asked for (PLI, FIR).
 	Refreshes uint64
+	// Reports counts the receiver reports from which the round trip can be told: those that
+	// name a sender report of ours (RFC 3550 section 6.4.1).
+	Reports uint64
 }
 
 // payloadMTU leaves room for SRTP, UDP and IPv6 in 1280 bytes.
@@ -130,9 +134,13 @@ func (w *Worker) feedback(s *webrtc.RTPSender) {
 			return
 		}
 		for _, p := range packets {
-			switch p.(type) {
+			switch p := p.(type) {
 			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
 				w.update(func(st *Stats) { st.Sent.Refreshes++ })
+			case *rtcp.ReceiverReport:
+				if slices.ContainsFunc(p.Reports, func(r rtcp.ReceptionReport) bool { return r.LastSenderReport != 0 }) {
+					w.update(func(st *Stats) { st.Sent.Reports++ })
+				}
 			}
 		}
 	}

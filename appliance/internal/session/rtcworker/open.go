@@ -164,7 +164,7 @@ func (l *life) connect(o *offer) (answer string, err error) {
 			l.connection(pc, webrtc.PeerConnectionStateClosed)
 		}
 	})
-	pc.OnTrack(func(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { l.film(pc, t) })
+	pc.OnTrack(func(t *webrtc.TrackRemote, r *webrtc.RTPReceiver) { l.film(pc, t, r) })
 	if o.out >= 0 {
 		if err := l.addTrack(pc, o); err != nil {
 			return "", err
@@ -279,11 +279,12 @@ func (l *life) gone(reason, words string) {
 func (l *life) lost() { l.gone(reasonLost, "The connection to the peer was lost.") }
 
 // film takes the peer's camera, on a goroutine of the WebRTC stack.
-func (l *life) film(pc *webrtc.PeerConnection, t *webrtc.TrackRemote) {
+func (l *life) film(pc *webrtc.PeerConnection, t *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
 	codec := ingest.Codec(t)
 	if t.Kind() != webrtc.RTPCodecTypeVideo || l.req.source != SourceUnknown || l.req.byUpload ||
 		codec != packet.CodecH264 && codec != packet.CodecVP8 {
 		return
 	}
+	l.do(func() { ingest.Listen(l.ctx, r) })
 	l.do(func() { l.filming(pc, t, codec) })
 }

@@ -290,3 +290,18 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 }
+
+// A peer that sends its camera can tell the round trip from our receiver reports.
+func TestCameraReports(t *testing.T) {
+	t.Parallel()
+	b := start(t, setting{})
+	w := b.dial(asks(func(r *client.Request) { r.Realtime = true }), client.WorkerOptions{Send: client.VP8, Receive: client.VP8})
+	ctx, cancel := context.WithCancel(within(t))
+	var playing sync.WaitGroup
+	playing.Go(func() { play(ctx, w, client.VP8) })
+	defer playing.Wait()
+	defer cancel()
+	if st, err := w.Wait(ctx, func(st client.Stats) bool { return st.Sent.Reports > 0 }); err != nil {
+		t.Errorf("%+v: %v", st.Sent, err)
+	}
+}
