@@ -191,18 +191,31 @@ func (l *life) receive(ch *session.DataChannel) {
 		return
 	}
 	defer l.taken.Store(false)
-	err := l.s.d.Receive(l.ctx, ch, Receiving{
+	err := l.s.d.Receive(l.ctx, ch, l.receiving())
+	l.tell(func() { l.uploadEnded(err) })
+}
+
+// receiving is what the session makes of what happens on its upload channel.
+func (l *life) receiving() Receiving {
+	return Receiving{
 		Name:  "session " + l.id[:8],
 		Heard: func(bytes int) { l.sign(); l.s.metrics.uploaded.Add(uint64(bytes)) },
 		Begun: l.begun,
 		Complete: func(id, path string) {
 			l.tell(func() { l.fileCame(id, path) })
 		},
-		Failed: func(id string, err error) {
-			l.tell(func() { l.end(reasonUpload, "The upload failed: "+printable(err.Error())) })
+		Failed: func(_ string, err error) {
+			l.tell(func() { l.uploadFailed(err) })
 		},
-	})
-	l.tell(func() { l.uploadEnded(err) })
+	}
+}
+
+// uploadFailed ends a session whose file does not come. One that has its source needs no
+// other file.
+func (l *life) uploadFailed(err error) {
+	if !l.started {
+		l.end(reasonUpload, "The upload failed: "+printable(err.Error()))
+	}
 }
 
 // begun notes an upload of this session, which nobody else may remove from now on.
@@ -227,7 +240,7 @@ func (l *life) uploadEnded(err error) {
 		return // whatever it was, the file is there
 	}
 	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, errOver) {
-		l.end(reasonUpload, "The upload failed: "+printable(err.Error()))
+		l.uploadFailed(err)
 		return
 	}
 	l.mu.Lock()

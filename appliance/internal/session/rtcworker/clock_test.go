@@ -215,6 +215,36 @@ func TestClocks(t *testing.T) {
 	})
 }
 
+// A file that fails is the end of a session that waits for it, and of no other: one
+// whose source plays goes on when a second upload on its channel comes to nothing.
+func TestSecondFileFails(t *testing.T) {
+	for _, plays := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := stageOf(t, Config{}, &request{}, "")
+			s.req.source = SourceUnknown
+			s.open()
+			r := s.receiving()
+			if plays {
+				r.Complete("u1", "file")
+				s.tell(func() { s.sender.use(s.wire, false) })
+				synctest.Wait()
+			}
+			r.Failed("u2", errors.New("it is refused"))
+			synctest.Wait()
+			want := reasonUpload
+			if plays {
+				if !s.tell(func() { s.end(reasonDone, "") }) {
+					t.Error("the second file ended the session")
+				}
+				want = reasonDone
+			}
+			if _, reason := s.at(t); reason != want {
+				t.Errorf("plays %v: ended with %q, want %q", plays, reason, want)
+			}
+		})
+	}
+}
+
 // Credit is what the contract between client, box and worker says.
 func TestCredit(t *testing.T) {
 	c := credit{window: 20}
