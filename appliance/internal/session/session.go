@@ -29,6 +29,8 @@ const (
 	idleTime = time.Minute
 	// gatherTime bounds the wait for our candidates, which are the shared ports'.
 	gatherTime = 2 * time.Second
+	// refusedEvery bounds how often it is logged that channels were refused.
+	refusedEvery = time.Second
 )
 
 // session is one peer.
@@ -45,6 +47,8 @@ type session struct {
 	mu       sync.Mutex
 	closing  bool
 	channels int
+	refused  int         // channels, since it was logged last,
+	told     time.Time   // which was then
 	unused   *time.Timer // ends it if it has no channel then
 }
 
@@ -109,19 +113,24 @@ func (ses *session) accept(dc *webrtc.DataChannel, services map[string]Service) 
 	dc.OnOpen(func() {
 		raw, err := dc.Detach()
 		if err != nil {
-			ses.log.Warn("a channel could not be opened", "label", dc.Label(), "err", err)
+			ses.log.Warn("a channel could not be opened", "label", printable(dc.Label()), "err", err)
 			return
 		}
 		serve, known := services[dc.Label()]
 		ses.mu.Lock()
 		refused := ses.closing || ses.channels >= maxChannels
-		if !refused {
+		times := 0 // refused, to be logged now: a peer can bring about as many as it likes
+		if refused {
+			times = ses.countRefused(time.Now())
+		} else {
 			ses.channels++
 			ses.work.Add(1)
 		}
 		ses.mu.Unlock()
 		if refused {
-			ses.log.Warn("a channel was refused", "label", dc.Label(), "err", errTooManyChannels)
+			if times > 0 {
+				ses.log.Warn("channels were refused", "label", printable(dc.Label()), "times", times, "err", errTooManyChannels)
+			}
 			_ = raw.Close() // it is refused either way
 			return
 		}
@@ -139,6 +148,17 @@ func (ses *session) accept(dc *webrtc.DataChannel, services map[string]Service) 
 			}
 		}()
 	})
+}
+
+// countRefused counts a channel that is refused, and returns how many are to be logged; mu is held.
+func (ses *session) countRefused(now time.Time) (times int) {
+	ses.refused++
+	if now.Sub(ses.told) < refusedEvery {
+		return 0
+	}
+	times = ses.refused
+	ses.refused, ses.told = 0, now
+	return times
 }
 
 func (ses *session) release() {

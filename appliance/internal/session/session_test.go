@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,17 +34,37 @@ type box struct {
 	*uploadtest.Box
 	sessions *session.Server
 	queues   *queue.Registry
+	log      *text
 	url      string
+}
+
+// text is a log that can be read while it is written.
+type text struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *text) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *text) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func start(t *testing.T, most int, follow session.Follow) *box {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	peers, err := peer.New(log, peer.Config{UDP: "127.0.0.1:0", TCP: "127.0.0.1:0"})
+	said := &text{}
+	log := slog.New(slog.NewTextHandler(said, nil))
+	peers, err := peer.New(slog.New(slog.DiscardHandler), peer.Config{UDP: "127.0.0.1:0", TCP: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &box{Box: uploadtest.Open(t, upload.Config{}), queues: new(queue.Registry)}
+	b := &box{Box: uploadtest.Open(t, upload.Config{}), queues: new(queue.Registry), log: said}
 	b.sessions, err = session.New(session.Deps{Log: log, Peers: peers, Queues: b.queues, Services: map[string]session.Service{
 		"video_upload": func(ctx context.Context, ch session.Channel) error {
 			return channel.Serve(ctx, ch, b.Uploads, channel.Options{})
@@ -248,13 +269,15 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// Channels that are refused are in nobody's queues, and none is when the peer is gone.
+// Channels that are refused are in nobody's queues, and told of in the log at most once a
+// second; none is left when the peer is gone.
 func TestManyChannels(t *testing.T) {
 	b := start(t, 1, nil)
 	p, _ := dial(t, b, "video_upload")
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	const many = 40
+	began := time.Now()
 	for range many {
 		if _, err := p.Open(ctx, "video_upload"); err != nil {
 			t.Fatal(err)
@@ -271,6 +294,10 @@ func TestManyChannels(t *testing.T) {
 	time.Sleep(100 * time.Millisecond) // the last are being refused
 	if n := metered(); n >= many {
 		t.Errorf("%d channels are served", n)
+	}
+	said, seconds := strings.Count(b.log.String(), "refused"), int(time.Since(began)/time.Second)
+	if said == 0 || said > seconds+1 {
+		t.Errorf("in %d s, the log tells %d times of refused channels", seconds, said)
 	}
 	if err := p.Close(); err != nil {
 		t.Error(err)
