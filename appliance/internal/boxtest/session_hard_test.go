@@ -196,7 +196,8 @@ func sessions(t *testing.T, b *Box, what string, ok func([]sessionView) bool) []
 	}
 }
 
-// unheard is how long nothing comes of a peer until it counts as lost: peer.DefaultTimeout.
+// unheard is how long nothing comes of a peer until it counts as lost, where the network
+// does not tell of it: peer.DefaultTimeout.
 const unheard = 10 * time.Second
 
 // TestSessionLeavesNothing loses peers without a word in the middle of everything.
@@ -245,6 +246,14 @@ func TestSessionLeavesNothing(t *testing.T) {
 	})
 	before.within(t, b, time.Until(lost.Add(unheard+gone)))
 	t.Logf("everything was gone %.1f s after the last peer vanished", time.Since(lost).Seconds())
+	t.Run("killed", func(t *testing.T) { // its machine says that nobody has the port any more
+		f := playAiortc(t, b, plans["while it watches"])
+		if f.Killed.IsZero() {
+			t.Fatalf("it ended by %s", f.EndedBy)
+		}
+		before.within(t, b, time.Until(f.Killed.Add(gone)))
+		t.Logf("everything was gone %.1f s after the client was killed", time.Since(f.Killed).Seconds())
+	})
 	t.Run("says goodbye", func(t *testing.T) {
 		playPion(t, b, warm)
 		closed := time.Now()
