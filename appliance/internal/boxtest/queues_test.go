@@ -30,6 +30,7 @@ var queues = map[string][]queue.Policy{
 	"live frames":                        {queue.DropOldest},
 	"published pictures before a worker": {queue.DropNewest},
 	"readers of results":                 {queue.Refuse},
+	"session bytes":                      {queue.Refuse},
 	"session camera":                     {queue.DropNewest},
 	"session documents":                  {queue.Block, queue.DropNewest},
 	"session events":                     {queue.Block},

@@ -37,6 +37,9 @@ func (w *Worker) Media(u link.AccessUnit) (ok bool) {
 	return ok
 }
 
+// MediaBytes is how much of what Media took waits to be sent to the worker.
+func (w *Worker) MediaBytes() int { return w.out.mediaWeight() }
+
 // End tells the worker that the peer's track is over.
 func (w *Worker) End() { w.out.put(func(o *outbox) { o.end = true }) }
 

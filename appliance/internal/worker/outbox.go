@@ -85,6 +85,13 @@ func (o *outbox) pictures() int {
 	return len(o.media)
 }
 
+// mediaWeight is how many bytes those have.
+func (o *outbox) mediaWeight() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.weight
+}
+
 // take empties the outbox into messages, in the order that makes sense to a
 // worker: first what to do, last that it is over. Of pictures it takes a few: what
 // waits behind them must not wait for all of them to be read.

@@ -19,16 +19,19 @@ const (
 	mediaRetry = 5 * time.Millisecond
 )
 
-// camera is the peer's own track on its way to the worker. One goroutine gives.
+// camera is the peer's own track on its way to the worker. One goroutine gives. The bytes of
+// what waits, here and for the worker to read it, are the budget's.
 type camera struct {
 	realtime bool
 	meter    *queue.Meter
+	budget   *budget // of all sessions
 
 	mu      sync.Mutex
 	proc    Process // nil: not started
 	refresh func()  // asks the peer for a keyframe
 	held    []link.AccessUnit
-	bytes   int
+	bytes   int  // of held
+	passed  int  // bytes that the worker is known not to have read
 	skip    bool // up to the next keyframe
 	ended   bool
 	off     bool // the session has another source
@@ -58,13 +61,13 @@ func (c *camera) offer(u link.AccessUnit) bool {
 		c.meter.Dropped(1)
 		return true
 	case c.proc == nil:
-		if len(c.held) >= heldPictures || c.bytes+len(u.Data) > heldBytes {
+		if len(c.held) >= heldPictures || c.bytes+len(u.Data) > heldBytes || !c.afford(u, len(c.held) == 0) {
 			c.lose()
 			return true
 		}
 		c.held = append(c.held, u)
 		c.bytes += len(u.Data)
-	case c.proc.Media(u):
+	case c.pass(u):
 	case !c.realtime:
 		return false
 	default:
@@ -73,6 +76,50 @@ func (c *camera) offer(u link.AccessUnit) bool {
 	}
 	c.skip = false
 	return true
+}
+
+// afford takes a picture's bytes from the budget; mu is held.
+func (c *camera) afford(u link.AccessUnit, first bool) bool {
+	if c.budget.take(len(u.Data), first) {
+		return true
+	}
+	c.budget.refused()
+	return false
+}
+
+// pass gives a picture to the worker; mu is held.
+func (c *camera) pass(u link.AccessUnit) bool {
+	c.settle()
+	if !c.budget.take(len(u.Data), c.passed == 0) {
+		if c.realtime {
+			c.budget.refused() // else it is offered again
+		}
+		return false
+	}
+	if !c.proc.Media(u) {
+		c.budget.give(len(u.Data))
+		return false
+	}
+	c.passed += len(u.Data)
+	return true
+}
+
+// settle gives back what the worker has read of what was passed on; mu is held.
+func (c *camera) settle() {
+	if c.proc == nil {
+		return
+	}
+	if left := c.proc.MediaBytes(); left < c.passed {
+		c.budget.give(c.passed - left)
+		c.passed = left
+	}
+}
+
+// beat settles for a peer that has stopped sending, too.
+func (c *camera) beat() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settle()
 }
 
 // lose leaves out pictures up to the next keyframe, and asks for that; mu is held.
@@ -97,15 +144,20 @@ func (c *camera) again() {
 func (c *camera) start(p Process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.off {
+		return
+	}
 	c.proc = p
-	for i, u := range c.held {
-		if !p.Media(u) {
-			c.meter.Dropped(len(c.held) - i)
+	c.budget.give(c.bytes) // they are taken again, one by one
+	held := c.held
+	c.held, c.bytes = nil, 0
+	for i, u := range held {
+		if !c.pass(u) {
+			c.meter.Dropped(len(held) - i - 1)
 			c.lose()
 			break
 		}
 	}
-	c.held, c.bytes = nil, 0
 	if c.ended {
 		p.End()
 	}
@@ -124,7 +176,8 @@ func (c *camera) end() {
 func (c *camera) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.off, c.held, c.bytes, c.proc = true, nil, 0, nil
+	c.budget.give(c.bytes + c.passed)
+	c.off, c.held, c.bytes, c.passed, c.proc = true, nil, 0, 0, nil
 }
 
 // waiting is how many pictures are held.

@@ -27,6 +27,7 @@ func (p *puppet) Select(s link.Select) { p.mu.Lock(); p.sel = s; p.mu.Unlock() }
 func (p *puppet) Credit(c link.Credit) { p.mu.Lock(); p.credit = c.Through; p.mu.Unlock() }
 
 func (p *puppet) Media(link.AccessUnit) bool { return true }
+func (p *puppet) MediaBytes() int            { return 0 }
 func (p *puppet) End()                       {}
 func (p *puppet) Keyframe(link.Codec)        {}
 func (p *puppet) Stop()                      { p.Kill() }

@@ -16,12 +16,13 @@ import (
 )
 
 // Process is a session's media worker. Nothing but Wait blocks. Media tells whether
-// there was room for the picture; Stop asks the worker to finish and kills it where it
+// there was room for the picture, and MediaBytes how much of them waits for it; Stop asks the worker to finish and kills it where it
 // does not; Kill ends it at once.
 type Process interface {
 	Select(link.Select)
 	Credit(link.Credit)
 	Media(link.AccessUnit) (ok bool)
+	MediaBytes() int
 	End()
 	Keyframe(link.Codec)
 	Stop()
@@ -108,6 +109,9 @@ type Config struct {
 	// Window is how many frames a session that is not realtime may be ahead of its
 	// client's acknowledgements (20).
 	Window int
+	// QueueBytes is what the documents and camera pictures of all sessions together may
+	// take of this process's memory while they wait (96 MiB).
+	QueueBytes int
 	// Silence is how long a session may be without a sign of life (60 s).
 	Silence time.Duration
 	// Offline: no STUN or TURN server is ever contacted, neither the box's nor a client's.
@@ -128,6 +132,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Window <= 0 {
 		c.Window = 20
+	}
+	if c.QueueBytes <= 0 {
+		c.QueueBytes = 96 << 20
 	}
 	if c.Silence <= 0 {
 		c.Silence = time.Minute

@@ -112,6 +112,7 @@ func (l *life) takeDown() {
 		}
 	}()
 	l.work.Wait() // what reads from the connection ends with it
+	l.sender.release()
 	for _, m := range l.queues {
 		m.Close()
 	}

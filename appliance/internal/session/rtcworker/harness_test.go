@@ -219,6 +219,9 @@ func (b *box) empty() {
 	if inUse != 0 {
 		b.t.Errorf("%d uploads are still taken", inUse)
 	}
+	if n := b.budget.spent(); n != 0 {
+		b.t.Errorf("%d bytes of the budget are still taken", n)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, pid := range b.pids {

@@ -82,7 +82,7 @@ func TestVanish(t *testing.T) {
 	for name, s := range stages {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := start(t, setting{peers: peer.Config{Timeout: lost}, config: Config{Setup: lost}})
+			b := start(t, setting{peers: peer.Config{Timeout: lost}, config: Config{Setup: lost, QueueBytes: 5 << 20}})
 			w := b.dial(s.ask, s.o)
 			s.to(t, b, w)
 			if err := w.Break(); err != nil {
@@ -151,7 +151,7 @@ func TestSoak(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
-	b := start(t, setting{peers: peer.Config{Timeout: 2 * time.Second}, config: Config{Setup: 2 * time.Second, Most: 64}})
+	b := start(t, setting{peers: peer.Config{Timeout: 2 * time.Second}, config: Config{Setup: 2 * time.Second, Most: 64, QueueBytes: 200_000}})
 	round := func(seed uint64) {
 		ends := make(chan error, 6)
 		for i := range cap(ends) {

@@ -28,11 +28,13 @@ type sink interface {
 
 // sender writes a session's documents to its peer, at the peer's pace, on a goroutine of
 // its own. What waits is bounded by number and bytes: whoever brings a document of a session
-// that is not realtime waits for room, and one of a realtime session is left out.
+// that is not realtime waits for room, and one of a realtime session is left out. Its bytes
+// are the budget's from being taken to being written or dropped.
 type sender struct {
 	realtime bool
 	most     int
 	meter    *queue.Meter
+	budget   *budget       // of all sessions
 	wake     chan struct{} // capacity 1: there is something to do for run
 	space    chan struct{} // capacity 1: the queue has become shorter
 	// progress is called after each document, and when a sink fails.
@@ -52,6 +54,7 @@ type sender struct {
 	queue   []link.Result
 	queued  int // bytes
 	busy    int // 1 while a document is being written
+	writing int // its bytes
 	notices [][]byte
 	out     sink // nil: there is none
 	unread  bool // documents are not wanted
@@ -79,9 +82,15 @@ func nudge(ch chan struct{}) {
 
 // put queues a frame's document. It waits for room where the session is not realtime.
 func (s *sender) put(ctx context.Context, r link.Result) {
-	for {
+	for first := true; ; first = false {
+		freed := s.budget.news()
 		s.mu.Lock()
 		full := len(s.queue) >= s.most || s.queued+len(r.Data) > maxQueued && len(s.queue) > 0
+		if !full && !s.closing && !s.unread && !s.budget.take(len(r.Data), len(s.queue)+s.busy == 0) {
+			if full = true; first {
+				s.budget.refused()
+			}
+		}
 		switch {
 		case s.closing || s.unread || full && s.realtime:
 			s.mu.Unlock()
@@ -98,10 +107,34 @@ func (s *sender) put(ctx context.Context, r link.Result) {
 		s.mu.Unlock()
 		select {
 		case <-s.space:
+		case <-freed:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// clear leaves out what waits; mu is held.
+func (s *sender) clear() {
+	s.leftOut.Add(uint64(len(s.queue)))
+	s.budget.give(s.queued)
+	s.queue, s.queued = nil, 0
+}
+
+// settle gives back what the document took that was being written; mu is held.
+func (s *sender) settle() {
+	s.budget.give(s.writing)
+	s.busy, s.writing = 0, 0
+}
+
+// release gives back what nobody will write any more, once run has returned; nothing is
+// taken from then on.
+func (s *sender) release() {
+	s.mu.Lock()
+	s.closing = true
+	s.clear()
+	s.settle()
+	s.mu.Unlock()
 }
 
 // tell queues a document of no frame.
@@ -120,8 +153,7 @@ func (s *sender) use(out sink, unread bool) {
 	s.mu.Lock()
 	s.out, s.unread = out, unread
 	if unread {
-		s.leftOut.Add(uint64(len(s.queue)))
-		s.queue, s.queued = nil, 0
+		s.clear()
 	}
 	s.mu.Unlock()
 	nudge(s.wake)
@@ -138,8 +170,7 @@ func (s *sender) finish(document []byte, id uint32, cut, hope bool) {
 	}
 	s.closing, s.last, s.lastID, s.hope = true, document, id, hope
 	if s.cut = cut; cut {
-		s.leftOut.Add(uint64(len(s.queue)))
-		s.queue, s.queued = nil, 0
+		s.clear()
 	}
 	s.mu.Unlock()
 	nudge(s.wake)
@@ -166,7 +197,7 @@ type parcel struct {
 func (s *sender) next() (p parcel, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.busy = 0
+	s.settle()
 	p.to = s.out
 	switch {
 	case s.out == nil && (!s.closing || s.last == nil || s.hope):
@@ -181,7 +212,7 @@ func (s *sender) next() (p parcel, ok bool) {
 		s.queue[0] = link.Result{}
 		s.queue = s.queue[1:]
 		s.queued -= len(r.Data)
-		s.busy = 1
+		s.busy, s.writing = 1, len(r.Data)
 		p.id, p.frame, p.document = uint32(r.Frame), r.Frame, r.Data
 		nudge(s.space)
 	case s.last != nil:
@@ -228,8 +259,9 @@ func (s *sender) run(ctx context.Context) {
 		}
 		if p.frame > 0 {
 			s.mu.Lock()
-			s.busy = 0
+			s.settle()
 			s.mu.Unlock()
+			nudge(s.space) // whoever found the budget spent may be the first now
 			s.progress()
 		}
 		if p.last {

@@ -18,6 +18,7 @@ type Server struct {
 	work    sync.WaitGroup // the sessions' goroutines
 	reading chan struct{}  // requests that are being read and answered
 	crowd   *queue.Meter   // of reading
+	budget  *budget        // of all sessions' queues
 
 	mu       sync.Mutex
 	closed   bool
@@ -32,6 +33,7 @@ const (
 	cameraQueue    = "session camera"
 	eventsQueue    = "session events"
 	videoQueue     = "session video"
+	bytesQueue     = "session bytes"
 )
 
 // maxRequests are read and answered at once: each may have a body of 1 MiB.
@@ -53,6 +55,7 @@ func New(d Deps, c Config) (*Server, error) {
 	d.Queues.Declare(eventsQueue, queue.Block)
 	d.Queues.Declare(videoQueue, queue.DropNewest)
 	s.crowd = d.Queues.Register("session requests", queue.Refuse, maxRequests, func() int { return len(s.reading) })
+	s.budget = newBudget(s.c.QueueBytes, d.Queues)
 	s.metrics = newMetrics(s)
 	if d.Registerer != nil {
 		if err := d.Registerer.Register(s.metrics); err != nil {

@@ -176,6 +176,7 @@ func (l *life) report(m link.Message) {
 	case link.Beat:
 		ledger := v.Ledger
 		l.ledger.Store(&ledger)
+		l.camera.beat()
 		nudge(l.moved)
 	case link.Status:
 		l.tell(func() { l.status(v) })
