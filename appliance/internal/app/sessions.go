@@ -76,11 +76,47 @@ func (b *box) openSessions() (err error) {
 // spawnSession starts a session's worker. Its source is a client's address, with the
 // password of a camera that is perhaps none of the box's.
 func (b *box) spawnSession(ctx context.Context, start link.Start, handle func(link.Message)) (rtcworker.Process, error) {
-	w, err := b.sessions.spawner.Start(ctx, start, handle, camera.Scrub(start.Source.URL, plan.Redact))
+	clean := camera.Scrub(start.Source.URL, plan.Redact)
+	w, err := b.sessions.spawner.Start(ctx, start, func(m link.Message) {
+		m.Value = cleanReport(m.Value, clean)
+		handle(m)
+	}, clean)
 	if err != nil {
 		return nil, err // not a nil *Worker in a Process
 	}
-	return w, nil
+	return sessionWorker{w, clean}, nil
+}
+
+// sessionWorker tells of its end without its source's secrets.
+type sessionWorker struct {
+	*worker.Worker
+	clean func(string) string
+}
+
+// Wait returns when the worker has ended.
+func (w sessionWorker) Wait() link.Exit {
+	exit := w.Worker.Wait()
+	if f := exit.Fault; f != nil {
+		said := cleanReport(*f, w.clean).(link.Fault)
+		if exit.Fault = &said; errors.As(exit.Err, new(link.Fault)) {
+			exit.Err = said
+		}
+	}
+	return exit
+}
+
+// cleanReport takes a source's secrets out of what a worker says in words: they are told to the
+// client, the log and whoever asks for the sessions.
+func cleanReport(value any, clean func(string) string) any {
+	switch v := value.(type) {
+	case link.Fault:
+		v.Message = clean(v.Message)
+		return v
+	case link.Status:
+		v.Reason = clean(v.Reason)
+		return v
+	}
+	return value
 }
 
 // prepareSession fills in what is known at this moment of models and of the hardware.
