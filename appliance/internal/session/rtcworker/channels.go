@@ -157,7 +157,10 @@ func (l *life) closed(out sink) {
 
 // acknowledged notes that the client has handled all frames up to n.
 func (l *life) acknowledged(n uint64) {
-	l.credit.ack(n, l.sender.offered.Load())
+	before := l.credit.acked
+	if l.credit.ack(n, l.sender.offered.Load()); l.credit.acked > before {
+		l.took()
+	}
 	l.grant()
 }
 

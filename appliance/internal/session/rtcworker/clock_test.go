@@ -41,6 +41,7 @@ type cord struct {
 	closed   time.Time
 	messages [][]byte
 	stuck    bool
+	pace     time.Duration // of a message
 }
 
 func (w *cord) Close() error {
@@ -53,8 +54,13 @@ func (w *cord) Close() error {
 func (w *cord) write(ctx context.Context, p []byte) error {
 	w.mu.Lock()
 	w.messages = append(w.messages, append([]byte(nil), p...))
-	stuck := w.stuck
+	stuck, pace := w.stuck, w.pace
 	w.mu.Unlock()
+	select {
+	case <-time.After(pace):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if stuck {
 		<-ctx.Done()
 		return ctx.Err()
@@ -186,6 +192,77 @@ func TestClocks(t *testing.T) {
 			s.tell(func() { s.end(reasonOperator, "x") })
 			if d, reason := s.at(t); d != deliverTime || reason != reasonOperator {
 				t.Errorf("%v, %s", d, reason)
+			}
+		})
+	})
+	// The source came to its end, and the peer lives, and says so, but takes nothing.
+	lingers := func(t *testing.T, timeout time.Duration) *stage {
+		s := stageOf(t, Config{}, &request{timeout: timeout}, "rtsp://x")
+		s.open()
+		s.wire.mu.Lock()
+		s.wire.stuck = true
+		s.wire.mu.Unlock()
+		for n := range uint64(3) {
+			s.report(link.Message{Kind: link.KindResult, Value: link.Result{Frame: n + 1, Data: []byte("{}")}})
+		}
+		s.report(link.Message{Kind: link.KindDone, Value: link.Done{}})
+		go func() {
+			for {
+				select {
+				case <-time.After(50 * second):
+					s.sign()
+					s.tell(func() { s.acknowledged(0) })
+				case <-s.ended:
+					return
+				}
+			}
+		}()
+		return s
+	}
+	t.Run("nothing taken", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			if d, reason := lingers(t, 0).at(t); d != 60*second || reason != reasonSilent {
+				t.Errorf("%v, %q", d, reason)
+			}
+		})
+	})
+	t.Run("nothing taken in time", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			if d, reason := lingers(t, 20*second).at(t); d != 20*second+deliverTime || reason != reasonTimeout {
+				t.Errorf("%v, %q", d, reason)
+			}
+		})
+	})
+	t.Run("taken slowly", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := stageOf(t, Config{}, &request{}, "rtsp://x")
+			s.open()
+			s.wire.mu.Lock()
+			s.wire.pace = 50 * second
+			s.wire.mu.Unlock()
+			for n := range uint64(3) {
+				s.report(link.Message{Kind: link.KindResult, Value: link.Result{Frame: n + 1, Data: make([]byte, chunkPayload+1)}})
+			}
+			s.report(link.Message{Kind: link.KindDone, Value: link.Done{}})
+			// Six messages, the last word, and the time to leave.
+			if d, reason := s.at(t); d != 7*50*second+leaveTime || reason != reasonDone {
+				t.Errorf("%v, %q", d, reason)
+			}
+		})
+	})
+	t.Run("taken too slowly", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := stageOf(t, Config{}, &request{timeout: 120 * second}, "rtsp://x")
+			s.open()
+			s.wire.mu.Lock()
+			s.wire.pace = 50 * second
+			s.wire.mu.Unlock()
+			for n := range uint64(3) {
+				s.report(link.Message{Kind: link.KindResult, Value: link.Result{Frame: n + 1, Data: []byte("{}")}})
+			}
+			s.report(link.Message{Kind: link.KindDone, Value: link.Done{}})
+			if d, reason := s.at(t); d != 120*second+deliverTime || reason != reasonTimeout {
+				t.Errorf("%v, %q", d, reason)
 			}
 		})
 	})

@@ -57,10 +57,52 @@ func (l *life) end(reason, words string) {
 		deliver = deliverTimeStopping
 	}
 	l.deadline = time.Now().Add(deliver)
+	l.took() // from now on the peer has to
 	// At the source's end everything is delivered that came before. Otherwise the peer
 	// has waited, or is to wait, for something else.
 	id := uint32(l.lastResult.Load() + 1)
 	l.sender.finish(lastWord(reason, errors), id, reason != reasonDone, len(l.outlets) == 0)
+}
+
+// deliver says how long a session whose source came to its end may go on delivering what
+// came of it: a slow reader gets all of it, one that takes nothing does not hold its place
+// with signs of life. The client's own limit holds here, too.
+func (l *life) deliver(now time.Time) {
+	if l.track != nil {
+		if n := l.track.Sent(); n > l.filmedTo {
+			l.filmedTo = n
+			l.took()
+		}
+	}
+	l.deadline = l.began.Add(time.Duration(l.lastTaken.Load())).Add(l.s.c.Silence)
+	if !now.Before(l.deadline) {
+		l.finished = &ended{reasonSilent, "The peer took nothing of what was left for " + l.s.c.Silence.String() + "."}
+		return
+	}
+	if l.req.timeout <= 0 {
+		return
+	}
+	limit := l.connected.Add(l.req.timeout)
+	if now.Before(limit) {
+		l.deadline = earlier(l.deadline, limit)
+		return
+	}
+	words := l.timedOut()
+	l.finished = &ended{reasonTimeout, words}
+	l.deadline = now.Add(deliverTime)
+	l.sender.cutShort(lastWord(reasonTimeout, []string{words}))
+}
+
+// timedOut says that the client's own limit is reached.
+func (l *life) timedOut() string {
+	return "The session's processing_timeout of " + l.req.timeout.String() + " is over."
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // filmed tells whether pictures still wait for the peer, in a session whose source came

@@ -61,6 +61,7 @@ type life struct {
 	video  *queue.Meter // of track's queue; one of queues
 
 	lastSign   atomic.Int64  // of life, ns since began
+	lastTaken  atomic.Int64  // something of what is sent, or an acknowledgement; ns since began
 	lastResult atomic.Uint64 // the newest frame with a document
 	pictures   atomic.Uint64 // given to the track
 	ledger     atomic.Pointer[link.Ledger]
@@ -94,6 +95,7 @@ type life struct {
 	deadline  time.Time // of the present step of ending
 	spoken    bool      // the last message was delivered, or there is nobody for it
 	leaving   bool      // so was the last picture: the peer may close the connection
+	filmedTo  uint64    // pictures that had been sent when that was looked at
 	loop      Loop
 	// hold is closed when nothing of the connection is left. The WebRTC stack waits
 	// with that for STUN and TURN servers that never answer, up to 8 s.
@@ -118,6 +120,9 @@ func (l *life) tell(f func()) bool {
 
 // sign notes a sign of life.
 func (l *life) sign() { l.lastSign.Store(int64(time.Since(l.began))) }
+
+// took notes that the peer has taken something.
+func (l *life) took() { l.lastTaken.Store(int64(time.Since(l.began))) }
 
 // do runs f on a goroutine that the session waits for; false: it is ending.
 func (l *life) do(f func()) bool {
@@ -212,13 +217,12 @@ func (l *life) check(now time.Time) time.Duration {
 		}
 		return left <= 0
 	}
-	silent := l.began.Add(time.Duration(l.lastSign.Load())).Add(l.s.c.Silence)
 	if l.finished != nil {
 		if !l.leaving && l.spoken && !l.filmed() {
 			l.leave(now)
 		}
 		if l.finished.reason == reasonDone && !l.leaving {
-			l.deadline = silent // a slow reader gets all of it
+			l.deliver(now)
 		}
 		if l.spoken && !l.leaving {
 			next = filmedEvery
@@ -228,13 +232,14 @@ func (l *life) check(now time.Time) time.Duration {
 		}
 		return next
 	}
+	silent := l.began.Add(time.Duration(l.lastSign.Load())).Add(l.s.c.Silence)
 	switch {
 	case l.connected.IsZero():
 		if due(l.began.Add(l.s.c.Setup)) {
 			l.end(reasonNotConnected, "The peer did not connect within "+l.s.c.Setup.String()+".")
 		}
 	case l.req.timeout > 0 && due(l.connected.Add(l.req.timeout)):
-		l.end(reasonTimeout, "The session's processing_timeout of "+l.req.timeout.String()+" is over.")
+		l.end(reasonTimeout, l.timedOut())
 	case due(silent):
 		l.end(reasonSilent, "There was no sign of life for "+l.s.c.Silence.String()+": no frame, no byte of an upload, no ping, no acknowledgement.")
 	case !l.broken.IsZero() && due(l.broken.Add(channelPause)):

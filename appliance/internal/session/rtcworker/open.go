@@ -104,6 +104,7 @@ func (s *Server) newLife(req *request, o *offer) *life {
 	if req.realtime {
 		policy = queue.DropNewest
 	}
+	l.sender.took = l.took
 	l.sender.budget, l.camera.budget = s.budget, s.budget
 	l.sender.meter = s.d.Queues.Register(documentsQueue, policy, l.sender.most, l.sender.waiting)
 	l.camera.meter = s.d.Queues.Register(cameraQueue, queue.DropNewest, heldPictures, l.camera.waiting)

@@ -39,6 +39,8 @@ type sender struct {
 	space    chan struct{} // capacity 1: the queue has become shorter
 	// progress is called after each document, and when a sink fails.
 	progress func()
+	// took is called after each message; nil: nobody wants to know.
+	took func()
 	// failed is called when a sink takes no more.
 	failed func(sink)
 	// delivered is closed when the last word was, or nobody is there for it.
@@ -177,6 +179,18 @@ func (s *sender) finish(document []byte, id uint32, cut, hope bool) {
 	nudge(s.space)
 }
 
+// cutShort writes another last document instead of what waits, unless the last is on its way.
+func (s *sender) cutShort(document []byte) {
+	s.mu.Lock()
+	if s.last != nil {
+		s.last, s.cut = document, true
+		s.clear()
+	}
+	s.mu.Unlock()
+	nudge(s.wake)
+	nudge(s.space)
+}
+
 // waiting is how many documents are not written yet.
 func (s *sender) waiting() int {
 	s.mu.Lock()
@@ -281,6 +295,9 @@ func (s *sender) write(ctx context.Context, p parcel, message []byte) error {
 			return err
 		}
 		s.bytes.Add(uint64(len(message)))
+		if s.took != nil {
+			s.took()
+		}
 	}
 	return nil
 }
