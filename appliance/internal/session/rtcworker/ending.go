@@ -149,6 +149,9 @@ func (l *life) takeDown() {
 	l.hold = make(chan struct{})
 	go func() {
 		defer close(l.hold)
+		if l.conn == nil { // it was never made
+			return
+		}
 		if err := l.conn.Close(); err != nil {
 			l.log.Debug("close connection", "err", err)
 		}

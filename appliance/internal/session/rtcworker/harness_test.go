@@ -74,12 +74,29 @@ type setting struct {
 	upload upload.Config
 	// prepare stands in the way of every worker's start; nil: nothing does.
 	prepare func(*link.Start) error
+	// panics has the log panic at this message; empty: at none.
+	panics string
 }
+
+// trap is a log that panics.
+type trap struct {
+	slog.Handler
+	at string
+}
+
+func (t trap) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == t.at {
+		panic("a trap: " + t.at)
+	}
+	return t.Handler.Handle(ctx, r)
+}
+
+func (t trap) WithAttrs(a []slog.Attr) slog.Handler { return trap{t.Handler.WithAttrs(a), t.at} }
 
 func start(t testing.TB, o setting) *box {
 	t.Helper()
 	b := &box{t: t, log: &text{}, registry: prometheus.NewRegistry(), uploads: uploadtest.Open(t, o.upload)}
-	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(trap{slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}), o.panics})
 	o.peers.UDP = "127.0.0.1:0"
 	var err error
 	if b.peers, err = peer.New(slog.New(slog.DiscardHandler), o.peers); err != nil {
@@ -131,7 +148,9 @@ func start(t testing.TB, o setting) *box {
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := httptest.NewServer(b.Handler())
+	web := httptest.NewUnstartedServer(b.Handler())
+	web.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelError)
+	web.Start()
 	b.url = web.URL
 	t.Cleanup(func() {
 		b.Close()

@@ -45,7 +45,7 @@ type life struct {
 	log   *slog.Logger
 	req   *request
 	graph *workflow.Graph
-	conn  io.Closer // the peer connection
+	conn  io.Closer // the peer connection; nil: it could not be made
 	track *outbound.Track
 	codec link.Codec // of track; 0: there is none
 

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,6 +128,33 @@ func TestUnreachable(t *testing.T) {
 	if n := len(b.List()); n != 1 {
 		t.Errorf("%d sessions are left, want the silent one", n)
 	}
+}
+
+// A request that panics leaves no place taken and no connection behind.
+func TestPanicLeavesNothing(t *testing.T) {
+	b := start(t, setting{panics: "session answered", config: Config{Most: 2}})
+	before := runtime.NumGoroutine()
+	for range 4 {
+		w, err := client.Initialise(within(t), b.url, asks(plays("frames=10")), client.WorkerOptions{Receive: client.VP8})
+		if err == nil {
+			_ = w.Close()
+			t.Fatal("it did not panic")
+		}
+		if refused := (*client.Refused)(nil); errors.As(err, &refused) {
+			t.Fatal(err)
+		}
+	}
+	for end := time.Now().Add(patience); strings.Count(b.log.String(), `msg="session ended"`) < 4 || runtime.NumGoroutine() > before+8; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d goroutines, before %d", runtime.NumGoroutine(), before)
+		}
+	}
+	for _, f := range b.d.Queues.Figures() {
+		if f.Instances > 0 && strings.HasPrefix(f.Name, "session ") && f.Name != "session requests" && f.Name != bytesQueue {
+			t.Errorf("%+v", f)
+		}
+	}
+	b.empty()
 }
 
 // A client that says that it goes is not waited for.

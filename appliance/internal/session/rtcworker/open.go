@@ -51,17 +51,29 @@ func (s *Server) open(ctx context.Context, body []byte) (_ *life, answer []byte,
 		return nil, nil, err
 	}
 	l := s.newLife(req, o)
+	answered := false
+	defer func() {
+		switch {
+		case answered:
+		case err != nil:
+			l.abandon()
+		default:
+			// An offer made the WebRTC stack panic. It may hold locks for ever that
+			// closing waits for: nobody else is to wait for it.
+			go l.abandon()
+		}
+	}()
 	l.graph, l.selection = graph, selection
 	sdp, err := l.connect(o)
 	if err != nil {
 		return nil, nil, err
 	}
 	if answer, err = answerBody(l.id, sdp, graph.Notes); err != nil {
-		l.abandon()
 		return nil, nil, err
 	}
 	l.log.Info("session answered", "source", plan.Redact(req.url), "realtime", req.realtime, "video", o.video,
 		"camera", o.in >= 0, "channels", o.channels, "model", graph.Model, "notes", graph.Notes)
+	answered = true
 	return l, answer, nil
 }
 
@@ -130,7 +142,8 @@ func (l *life) servers() []webrtc.ICEServer {
 	return list
 }
 
-// connect makes the connection and answers the offer.
+// connect makes the connection and answers the offer. It leaves it to the caller to take
+// down what there is of it when it fails.
 func (l *life) connect(o *offer) (answer string, err error) {
 	options := peer.Options{Codecs: o.codecs, ICEServers: l.servers(), Tune: func(e *webrtc.SettingEngine) {
 		e.DetachDataChannels()
@@ -143,20 +156,11 @@ func (l *life) connect(o *offer) (answer string, err error) {
 	}
 	pc, err := l.s.d.Peers.Peer(options)
 	if err != nil {
-		l.cancel(errOver)
-		for _, m := range l.queues {
-			m.Close()
-		}
 		return "", wrong("webrtc_config", "STUN and TURN servers", "the connection could not be made: %s", printable(err.Error()))
 	}
 	// What is left to ICE is noticed much later. Nothing may wait here.
 	forget := l.s.d.Peers.Watch(pc, func() { l.do(func() { l.tell(l.lost) }) })
 	l.conn = connection{pc, forget}
-	defer func() {
-		if err != nil {
-			l.abandon()
-		}
-	}()
 	pc.OnDataChannel(l.accept)
 	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) { l.connection(pc, state) })
 	// The stack closes a connection when its peer does, and tells that only at the end of
