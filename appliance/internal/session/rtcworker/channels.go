@@ -28,7 +28,7 @@ const (
 )
 
 // accept serves a data channel as soon as it is open. It runs on the WebRTC stack's goroutine.
-func (l *life) accept(dc *webrtc.DataChannel) {
+func (l *life) accept(pc *webrtc.PeerConnection, dc *webrtc.DataChannel) {
 	dc.OnOpen(func() {
 		raw, err := dc.Detach()
 		if err != nil {
@@ -41,7 +41,13 @@ func (l *life) accept(dc *webrtc.DataChannel) {
 		}
 		// A channel that is closed here is read until the peer closes it as well, which it
 		// may never do: one too many is not read at all.
-		if l.serving.Add(1) > maxChannels || !l.do(func() { defer l.serving.Add(-1); serve() }) {
+		if l.serving.Add(1) > maxChannels || !l.do(func() {
+			defer l.serving.Add(-1)
+			// The stack may tell of the connection only later, and a session that ends before
+			// has nobody to tell why.
+			l.connection(pc, webrtc.PeerConnectionStateConnected)
+			serve()
+		}) {
 			l.serving.Add(-1)
 			_ = raw.Close() // the session is over, or has enough
 		}

@@ -161,7 +161,7 @@ func (l *life) connect(o *offer) (answer string, err error) {
 	// What is left to ICE is noticed much later. Nothing may wait here.
 	forget := l.s.d.Peers.Watch(pc, func() { l.do(func() { l.tell(l.lost) }) })
 	l.conn = connection{pc, forget}
-	pc.OnDataChannel(l.accept)
+	pc.OnDataChannel(func(dc *webrtc.DataChannel) { l.accept(pc, dc) })
 	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) { l.connection(pc, state) })
 	// The stack closes a connection when its peer does, and tells that only at the end of
 	// closing, for which it may wait for a TURN server.
@@ -256,7 +256,7 @@ func (l *life) negotiate(pc *webrtc.PeerConnection, o *offer) (string, error) {
 	return answer, nil
 }
 
-// connection takes the connection's states, on a goroutine of the WebRTC stack.
+// connection takes the connection's states, on any goroutine.
 func (l *life) connection(pc *webrtc.PeerConnection, state webrtc.PeerConnectionState) {
 	switch state {
 	case webrtc.PeerConnectionStateConnected:
