@@ -74,6 +74,9 @@ func (p Program) configure(o RunOptions) (*config.Config, error) {
 		cfg.DataDir = usualData()
 	}
 	if o.DataDir != "" {
+		if o.Config != "" && filepath.Clean(o.DataDir) != filepath.Clean(cfg.DataDir) {
+			p.Log.Info("another data folder than the configuration's, as --data or WATCHPOST_DATA says", "used", o.DataDir, "configured", cfg.DataDir)
+		}
 		cfg.DataDir = o.DataDir
 	}
 	if o.Listen != "" {

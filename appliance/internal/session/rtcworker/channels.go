@@ -163,8 +163,8 @@ func (l *life) closed(out sink) {
 
 // acknowledged notes that the client has handled all frames up to n.
 func (l *life) acknowledged(n uint64) {
-	before := l.credit.acked
-	if l.credit.ack(n, l.sender.offered.Load()); l.credit.acked > before {
+	before := l.credit.confirmed()
+	if l.credit.ack(n, l.sender.offered.Load()); l.credit.confirmed() > before {
 		l.took()
 	}
 	l.grant()

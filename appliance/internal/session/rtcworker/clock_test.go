@@ -343,6 +343,8 @@ func TestCredit(t *testing.T) {
 	step("an older one", 45)
 	c.ack(1<<60, 31)
 	step("what was not sent", 51)
+	c.written = 40
+	step("it was, since", 60)
 	c.unread = true
 	step("nobody reads", unlimited)
 

@@ -26,19 +26,25 @@ type credit struct {
 	unread bool
 
 	acking  bool
-	acked   uint64
+	acked   uint64 // what the client says that it has handled
+	offered uint64 // the newest frame, as of the last ack, whose document had begun to be written
 	written uint64 // the newest frame whose document was written to the transport
 	waiting int    // documents that are not written yet
 	handled uint64 // frames that have a number, as of the worker's last sign of life
 	through uint64
 }
 
-// ack notes what the client says it has handled. What it was never sent cannot be
-// meant: offered is the newest frame whose document has begun to be written.
+// ack notes what the client says it has handled. It may say more than there was yet, to
+// be held up by nothing but itself.
 func (c *credit) ack(n, offered uint64) {
 	c.acking = true
-	c.acked = max(c.acked, min(n, offered))
+	c.acked = max(c.acked, n)
+	c.offered = max(c.offered, offered)
 }
+
+// confirmed is the newest frame that the client can have handled, of those that it says
+// it has.
+func (c *credit) confirmed() uint64 { return min(c.acked, max(c.offered, c.written)) }
 
 // limit is the frame up to which the worker may go.
 func (c *credit) limit() uint64 {
@@ -49,7 +55,7 @@ func (c *credit) limit() uint64 {
 		c.through = max(c.through, max(c.written, c.handled)+realtimeDocuments)
 	case c.realtime:
 	case c.acking:
-		c.through = max(c.through, c.acked+c.window)
+		c.through = max(c.through, c.confirmed()+c.window)
 	default:
 		c.through = max(c.through, c.written+unacknowledged)
 	}

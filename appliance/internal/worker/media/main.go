@@ -132,7 +132,9 @@ func (w *worker) run(ctx context.Context) error {
 		return w.conn.Send(link.KindDone, link.Done{Ledger: w.ledger.snapshot(), Warnings: w.warnings.list()})
 	}
 	fault := faultOf(err)
-	w.setStatus(func(s *link.Status) { s.State, s.Reason = link.Offline, fault.Message })
+	if w.start.Mode != "session" { // in which an offline source is one that is tried again
+		w.setStatus(func(s *link.Status) { s.State, s.Reason = link.Offline, fault.Message })
+	}
 	w.sendBeat()
 	return errors.Join(fault, w.conn.Send(link.KindFault, fault))
 }
