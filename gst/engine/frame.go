@@ -135,6 +135,7 @@ const (
 type poolKey struct {
 	format        plan.Format
 	width, height int
+	block         int // what a row has room for whole ones of, pixels
 }
 
 // pools recycles the memory of frames of our own, process-wide like the
@@ -149,15 +150,21 @@ var pools struct {
 // NewFrame returns a frame whose Planes may be written and hold anything. At
 // most 32 frames of one size are out at a time; ErrExhausted beyond that.
 func NewFrame(format plan.Format, width, height int) (*Frame, error) {
+	return newBlocks(format, width, height, 1)
+}
+
+// newBlocks is NewFrame of a frame whose rows have room for whole blocks of so many
+// pixels, for who reads as many at a time.
+func newBlocks(format plan.Format, width, height, block int) (*Frame, error) {
 	if width <= 0 || height <= 0 || width > 32768 || height > 32768 {
 		return nil, fmt.Errorf("a frame of %dx%d cannot be", width, height)
 	}
-	key := poolKey{format, width, height}
+	key := poolKey{format, width, height, block}
 	pools.Lock()
 	defer pools.Unlock()
 	pool := pools.byKey[key]
 	if pool == nil {
-		if pool = C.wp_pool_new(C.int(format), C.int(width), C.int(height), poolFrames); pool == nil {
+		if pool = C.wp_pool_new(C.int(format), C.int(width), C.int(height), poolFrames, C.int(block)); pool == nil {
 			return nil, fmt.Errorf("no memory for frames of %dx%d", width, height)
 		}
 		if pools.byKey == nil {

@@ -117,7 +117,8 @@ int wp_frame_copy(wp_frame *dst, wp_frame *src, int range) {
 
 // Frames of our own.
 
-void *wp_pool_new(int format, int width, int height, int max) {
+// Rows have room for whole blocks of so many pixels; 1: for the picture's.
+void *wp_pool_new(int format, int width, int height, int max, int block) {
   GstVideoInfo info;
   if (!gst_video_info_set_format(&info, wp_video_format(format), width, height)) return NULL;
   GstCaps *caps = gst_video_info_to_caps(&info);
@@ -125,6 +126,13 @@ void *wp_pool_new(int format, int width, int height, int max) {
   GstStructure *config = gst_buffer_pool_get_config(pool);
   gst_buffer_pool_config_set_params(config, caps, info.size, 0, max);
   gst_buffer_pool_config_add_option(config, GST_BUFFER_POOL_OPTION_VIDEO_META);
+  if (width % block) {
+    GstVideoAlignment align;
+    gst_video_alignment_reset(&align);
+    align.padding_right = (guint)(block - width % block);
+    gst_buffer_pool_config_add_option(config, GST_BUFFER_POOL_OPTION_VIDEO_ALIGNMENT);
+    gst_buffer_pool_config_set_video_alignment(config, &align);
+  }
   gst_caps_unref(caps);
   if (!gst_buffer_pool_set_config(pool, config) || !gst_buffer_pool_set_active(pool, TRUE)) {
     gst_object_unref(pool);

@@ -139,7 +139,7 @@ int wp_frame_writable(wp_frame *f, wp_picture *out);
 enum { WP_RANGE_KEEP, WP_RANGE_COMPRESS, WP_RANGE_EXPAND };
 int wp_frame_copy(wp_frame *dst, wp_frame *src, int range);
 
-void *wp_pool_new(int format, int width, int height, int max);
+void *wp_pool_new(int format, int width, int height, int max, int block);
 void wp_pool_free(void *pool);
 int wp_pool_take(void *pool, wp_picture *out); // 0: none free
 

@@ -66,6 +66,12 @@ static void luma_row(int scale, int off, const guint8 *restrict s, const gint16 
   if (w & 1) d[w - 1] = clamp8((((s[w - 1] - off) * scale + 512) >> 10) + add[n]);
 }
 
+// pad_row repeats a row's last pixel up to a whole number of blocks, for which there is
+// room: what lies behind the picture goes into its last block, and would show.
+static void pad_row(guint8 *d, int w, int block) {
+  if (w % block) memset(d + w, d[w - 1], (size_t)(block - w % block));
+}
+
 int wp_still_colours(wp_frame *dst, wp_frame *src) {
   GstVideoFrame *a = &src->vf, *b = &dst->vf;
   int w = GST_VIDEO_FRAME_WIDTH(a), h = GST_VIDEO_FRAME_HEIGHT(a), cw = (w + 1) / 2;
@@ -75,16 +81,19 @@ int wp_still_colours(wp_frame *dst, wp_frame *src) {
   wp_matrix m = matrix_of(c);
   gint16 *add = g_new(gint16, cw);
   for (int y = 0; y < h; y++) {
+    guint8 *dy = (guint8 *)GST_VIDEO_FRAME_PLANE_DATA(b, 0) + (gsize)y * GST_VIDEO_FRAME_PLANE_STRIDE(b, 0);
     if (!(y & 1)) {
+      guint8 *du = (guint8 *)GST_VIDEO_FRAME_PLANE_DATA(b, 1) + (gsize)(y / 2) * GST_VIDEO_FRAME_PLANE_STRIDE(b, 1);
+      guint8 *dv = (guint8 *)GST_VIDEO_FRAME_PLANE_DATA(b, 2) + (gsize)(y / 2) * GST_VIDEO_FRAME_PLANE_STRIDE(b, 2);
       const guint8 *u = (guint8 *)GST_VIDEO_FRAME_PLANE_DATA(a, 1) + (gsize)(y / 2) * GST_VIDEO_FRAME_PLANE_STRIDE(a, 1);
       const guint8 *v = nv12 ? NULL
                              : (guint8 *)GST_VIDEO_FRAME_PLANE_DATA(a, 2) + (gsize)(y / 2) * GST_VIDEO_FRAME_PLANE_STRIDE(a, 2);
-      chroma_row(&m, u, v, nv12 ? 2 : 1, cw,
-                 (guint8 *)GST_VIDEO_FRAME_PLANE_DATA(b, 1) + (gsize)(y / 2) * GST_VIDEO_FRAME_PLANE_STRIDE(b, 1),
-                 (guint8 *)GST_VIDEO_FRAME_PLANE_DATA(b, 2) + (gsize)(y / 2) * GST_VIDEO_FRAME_PLANE_STRIDE(b, 2), add);
+      chroma_row(&m, u, v, nv12 ? 2 : 1, cw, du, dv, add);
+      pad_row(du, cw, 8);
+      pad_row(dv, cw, 8);
     }
-    luma_row(m.yy, c.full ? 0 : 16, (guint8 *)GST_VIDEO_FRAME_PLANE_DATA(a, 0) + (gsize)y * GST_VIDEO_FRAME_PLANE_STRIDE(a, 0), add, w,
-             (guint8 *)GST_VIDEO_FRAME_PLANE_DATA(b, 0) + (gsize)y * GST_VIDEO_FRAME_PLANE_STRIDE(b, 0));
+    luma_row(m.yy, c.full ? 0 : 16, (guint8 *)GST_VIDEO_FRAME_PLANE_DATA(a, 0) + (gsize)y * GST_VIDEO_FRAME_PLANE_STRIDE(a, 0), add, w, dy);
+    pad_row(dy, w, 16);
   }
   g_free(add);
   return 1;

@@ -22,6 +22,10 @@ type Still struct {
 	n    int
 }
 
+// jpegBlock is the width of what jpegenc takes at a time: four blocks of 8x8 luma, two
+// by two. It reads rows up to whole ones, whatever lies behind the picture.
+const jpegBlock = 16
+
 // NewStill returns an encoder of pictures of a quality from 1 to 100. It fails where
 // GStreamer has no jpegenc.
 func NewStill(quality int) (*Still, error) {
@@ -50,7 +54,7 @@ func (s *Still) Encode(f *Frame) ([]byte, error) {
 	if f.Format != plan.I420 && f.Format != plan.NV12 {
 		return nil, fmt.Errorf("a JPEG is made of I420 or NV12, not of %s", f.Format)
 	}
-	g, err := NewFrame(plan.I420, f.Width, f.Height)
+	g, err := newBlocks(plan.I420, f.Width, f.Height, jpegBlock)
 	if err != nil {
 		return nil, err
 	}

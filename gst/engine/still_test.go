@@ -156,3 +156,38 @@ func BenchmarkStill(b *testing.B) {
 		}
 	}
 }
+
+// What lies in memory behind a picture's rows has no part in it.
+func TestStillEdges(t *testing.T) {
+	s, err := NewStill(80)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer s.Close()
+	for _, size := range [][2]int{{3, 17}, {321, 9}, {1, 1}, {30, 30}} {
+		var first []byte
+		for _, dirt := range []byte{0, 255, 90} {
+			g, err := newBlocks(plan.I420, size[0], size[1], jpegBlock)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, plane := range g.Planes {
+				for i := range plane {
+					plane[i] = dirt
+				}
+			}
+			g.Release() // the next one made has its memory
+			f := painted(t, plan.I420, size[0], size[1], 120, 90, 160)
+			data, err := s.Encode(f)
+			f.Release()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first == nil {
+				first = data
+			} else if !bytes.Equal(data, first) {
+				t.Errorf("%v: with %d behind its rows it is another picture", size, dirt)
+			}
+		}
+	}
+}
