@@ -81,7 +81,7 @@ func TestConfigure(t *testing.T) {
 		{"two of one source", RunOptions{Sources: []string{"rtsp://u:p@cam/1", "rtsp://u:p@cam/1"}}, []string{"", ""}, "127.0.0.1:8080", "yolox-nano", "data"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cfg, err := Program{}.configure(c.o)
+			cfg, err := Program{Log: slog.New(slog.DiscardHandler)}.configure(c.o)
 			if err != nil {
 				t.Fatal(err)
 			}
