@@ -188,11 +188,17 @@ func (b *bench) encodeAlone(ctx context.Context, clip string) (float64, error) {
 	return clipFrames / time.Since(began).Seconds(), nil
 }
 
-// analyzeWhole runs the program as a user does; its own setup time counts.
+// analyzeWhole is the whole road with as many threads a stage as the stages alone have.
 func (b *bench) analyzeWhole(ctx context.Context, clip string) (float64, error) {
+	return b.analyzeFile(ctx, clip, "--threads", strconv.Itoa(stageThreads))
+}
+
+// analyzeFile runs `analyze` as a user does; its frames a second are from the file's
+// opening to its end.
+func (b *bench) analyzeFile(ctx context.Context, clip string, more ...string) (float64, error) {
 	out := filepath.Join(b.tmp, "out")
-	cmd := exec.CommandContext(ctx, b.binary, "analyze", clip, "--out", out, "--model", b.modelPath(),
-		"--threads", strconv.Itoa(stageThreads), "--data", b.data, "--quiet")
+	args := append([]string{"analyze", clip, "--out", out, "--model", b.modelPath(), "--data", b.data, "--quiet"}, more...)
+	cmd := exec.CommandContext(ctx, b.binary, args...)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		return 0, fmt.Errorf("analyze: %w", err)

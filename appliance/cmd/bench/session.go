@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"time"
 
 	"github.com/watchpost/watchpost/appliance/internal/session/client"
@@ -44,9 +41,9 @@ func session(ctx context.Context, b *bench) error {
 			into *[]float64
 			run  func() (float64, error)
 		}{
-			{"analyze --no-video", &bare, func() (float64, error) { return b.analyzeFile(ctx, clip, true) }},
+			{"analyze --no-video", &bare, func() (float64, error) { return b.analyzeFile(ctx, clip, "--no-video") }},
 			{"session, data", &data, func() (float64, error) { return sessionFile(ctx, x.url, film, client.Names("*"), false) }},
-			{"analyze", &filmed, func() (float64, error) { return b.analyzeFile(ctx, clip, false) }},
+			{"analyze", &filmed, func() (float64, error) { return b.analyzeFile(ctx, clip) }},
 			{"session, data and video", &video, func() (float64, error) { return sessionFile(ctx, x.url, film, client.Names("*"), true) }},
 			{"session, pictures as data", &pictures, func() (float64, error) {
 				return sessionFile(ctx, x.url, film, client.Names(client.OutputPredictions, client.OutputPicture), false)
@@ -70,36 +67,6 @@ func session(ctx context.Context, b *bench) error {
 	b.report("session, data / analyze --no-video", median(data)/median(bare), "", atLeast(0.9))
 	b.report("session, data and video / analyze", median(video)/median(filmed), "", told())
 	return nil
-}
-
-// analyzeFile runs `analyze` as a user does; its frames a second are from the file's
-// opening to its end.
-func (b *bench) analyzeFile(ctx context.Context, clip string, noVideo bool) (float64, error) {
-	out := filepath.Join(b.tmp, "analyzed")
-	args := []string{"analyze", clip, "--out", out, "--model", b.modelPath(), "--data", b.data, "--quiet"}
-	if noVideo {
-		args = append(args, "--no-video")
-	}
-	cmd := exec.CommandContext(ctx, b.binary, args...)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Run(); err != nil {
-		return 0, fmt.Errorf("analyze: %w", err)
-	}
-	raw, err := os.ReadFile(filepath.Join(out, "summary.json"))
-	if err != nil {
-		return 0, err
-	}
-	var s struct {
-		Ledger struct{ Inferred int }
-		Timing struct{ FPS float64 }
-	}
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return 0, err
-	}
-	if s.Ledger.Inferred != clipFrames {
-		return 0, fmt.Errorf("%d of %d frames were analysed", s.Ledger.Inferred, clipFrames)
-	}
-	return s.Timing.FPS, nil
 }
 
 // sessionFile sends a film and takes the document of every frame, acking each; the
