@@ -16,27 +16,6 @@ const (
 	rtcpSize = 1500
 )
 
-// bucket is a token bucket.
-type bucket struct {
-	tokens float64
-	at     time.Time
-}
-
-// take removes one token if there is one.
-func (b *bucket) take(now time.Time) bool {
-	if b.at.IsZero() {
-		b.tokens = retransmitBurst
-	} else {
-		b.tokens = min(retransmitBurst, b.tokens+now.Sub(b.at).Seconds()*retransmitRate)
-	}
-	b.at = now
-	if b.tokens < 1 {
-		return false
-	}
-	b.tokens--
-	return true
-}
-
 // listen handles the viewer's RTCP until its connection is closed. ask is
 // called when it wants a keyframe.
 func (v *viewer) listen(sender *webrtc.RTPSender, burst func(func()), ask func()) {
@@ -79,7 +58,7 @@ func (v *viewer) resend(nack *rtcp.TransportLayerNack) {
 			if ok {
 				f, at = v.rendition.payload(index)
 			}
-			if f == nil || v.gone.Load() || !v.retransmit.take(now) {
+			if f == nil || v.gone.Load() || !v.retransmit.Take(now) {
 				c.nacksMissed.Add(1)
 				return true
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
+	"github.com/watchpost/watchpost/appliance/internal/live/packet"
 	"github.com/watchpost/watchpost/appliance/internal/queue"
 )
 
@@ -60,7 +61,7 @@ type viewer struct {
 	boxMeter atomic.Pointer[queue.Meter]        // of what waits in it
 	// retransmit is the budget of the retransmission of packets; used by the
 	// goroutine that reads RTCP only.
-	retransmit bucket
+	retransmit packet.Bucket
 	nackHeader rtp.Header
 
 	mu      sync.Mutex
@@ -87,7 +88,10 @@ func newViewer(r *rendition, streamID string) *viewer {
 	// RFC 3550 section 5.1: sequence numbers start at random. The upper bit
 	// is left 0 so that the first packets, if lost, cannot be misjudged as
 	// before a wrap (RFC 3711 section 3.3.1).
-	v := &viewer{rendition: r, streamID: streamID, waiting: true, seq: uint16(randomID()[0])<<7 | 1}
+	v := &viewer{
+		rendition: r, streamID: streamID, waiting: true, retransmit: packet.Bucket{Rate: retransmitRate, Burst: retransmitBurst},
+		seq: uint16(randomID()[0])<<7 | 1,
+	}
 	v.header = rtp.Header{Version: 2}
 	v.nackHeader = rtp.Header{Version: 2}
 	return v

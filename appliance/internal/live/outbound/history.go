@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
+
+	"github.com/watchpost/watchpost/appliance/internal/live/packet"
 )
 
 const (
@@ -49,31 +51,10 @@ func (h *history) find(seq uint16) (past, bool) {
 	return p, p.payload != nil && p.seq == seq
 }
 
-// bucket is a token bucket.
-type bucket struct {
-	tokens float64
-	at     time.Time
-}
-
-// take removes one token if there is one.
-func (b *bucket) take(now time.Time) bool {
-	if b.at.IsZero() {
-		b.tokens = resendBurst
-	} else {
-		b.tokens = min(resendBurst, b.tokens+now.Sub(b.at).Seconds()*resendRate)
-	}
-	b.at = now
-	if b.tokens < 1 {
-		return false
-	}
-	b.tokens--
-	return true
-}
-
 // resend answers a NACK with the packets as they were: SRTP makes the same bytes of
 // them again. A packet that is gone can be made up for by a keyframe only, for which the
 // peer will ask.
-func (t *Track) resend(nack *rtcp.TransportLayerNack, budget *bucket) {
+func (t *Track) resend(nack *rtcp.TransportLayerNack, budget *packet.Bucket) {
 	t.mu.Lock()
 	w, h := t.writer, t.header()
 	t.mu.Unlock()
@@ -84,7 +65,7 @@ func (t *Track) resend(nack *rtcp.TransportLayerNack, budget *bucket) {
 	for i := range nack.Nacks {
 		nack.Nacks[i].Range(func(seq uint16) bool {
 			p, ok := t.history.find(seq)
-			if !ok || !budget.take(now) {
+			if !ok || !budget.Take(now) {
 				t.stats.missed.Add(1)
 				return true
 			}

@@ -11,6 +11,8 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/watchpost/watchpost/appliance/internal/live/packet"
 )
 
 const (
@@ -265,7 +267,7 @@ func ntp(t time.Time) uint64 {
 // listen handles the peer's RTCP until the connection is closed.
 func (t *Track) listen(sender *webrtc.RTPSender, burst func(func())) {
 	buf := make([]byte, 1500)
-	budget := bucket{}
+	budget := packet.Bucket{Rate: resendRate, Burst: resendBurst}
 	for {
 		n, _, err := sender.Read(buf)
 		if err != nil {
